@@ -1,0 +1,43 @@
+# The one front door: `make run` starts a server, `make test` tests everything, `make check` is what must hold before a commit.
+# Each fetches what it needs, or says in one line what to install.
+
+CARGO   ?= cargo
+HOME_OF := $(if $(LOCKGATE_HOME),--home $(LOCKGATE_HOME),)
+
+.PHONY: run build test check bench fmt setup clean-test help
+
+help:
+	@echo "make run     build and start a server (LOCKGATE_HOME=DIR chooses where it keeps its files)"
+	@echo "make test    every test, with real clients and servers"
+	@echo "make check   formatting, lints, layers, licences and advisories, documentation"
+	@echo "make bench   compare with other servers, side by side"
+
+need-cargo:
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (rustup.rs), then run make again"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install gcc"; exit 1; }
+
+build: need-cargo
+	$(CARGO) build --release --locked
+
+run: build
+	target/release/lockgate $(HOME_OF) serve
+
+setup:
+	@tests/setup
+
+test: need-cargo setup
+	$(CARGO) build --locked --workspace
+	$(CARGO) test --locked --workspace
+
+check: need-cargo
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked -p lockgate-tests --test layers
+	@tests/advisories
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+bench: build setup
+	tests/bench/run
+
+fmt:
+	$(CARGO) fmt --all

@@ -1,0 +1,266 @@
+//! One connection's requests: what all of them share, what each must be before it is looked at, and what every reply carries.
+
+use crate::{
+    body::{BODY_IDLE, Body, empty, full, patient},
+    caller::same_site,
+    door::{Front, HttpSettings},
+    forwarded, pages,
+    refusal::Refusal,
+    routes::{self, Place},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use lockgate_access::{LedgerHealth, Session};
+use lockgate_model::{Conversation, Door, Origin, Protocol};
+use lockgate_net::{Stop, Stranger};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The largest head of a request, in bytes of names and values.
+pub(crate) const HEAD_LIMIT: usize = 32 * 1024;
+
+/// One connection.
+pub(crate) struct Visit {
+    pub(crate) front: Arc<Front>,
+    pub(crate) settings: Arc<HttpSettings>,
+    /// The client by the socket or the PROXY header; a trusted proxy's own headers come on top for each request.
+    pub(crate) socket: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) stranger: Arc<Stranger>,
+    pub(crate) stop: Stop,
+    pub(crate) secure: bool,
+    /// Told when a session that is in use on the connection has ended.
+    pub(crate) cut: CancellationToken,
+    /// Told by the wire that a head said its length in two ways.
+    pub(crate) framing: Arc<crate::wire::Framing>,
+    /// Requests begun so far, and those that are not at their end.
+    pub(crate) requests: AtomicUsize,
+    pub(crate) running: AtomicUsize,
+}
+
+/// One request, with what is known of where it comes from.
+pub(crate) struct Ask {
+    pub(crate) visit: Arc<Visit>,
+    pub(crate) parts: Parts,
+    pub(crate) origin: Origin,
+}
+
+impl Visit {
+    /// Answers one request. Never fails: what goes wrong is a reply.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let _running = Running::new(&self);
+        let (mut parts, incoming) = request.into_parts();
+        let head = parts.method == Method::HEAD;
+        let chunked = parts.version < Version::HTTP_2 && parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let mut response = match self.check(&mut parts) {
+            Ok(origin) => {
+                let method = parts.method.clone();
+                let path = parts.uri.path().to_owned();
+                let peer = origin.peer;
+                let response = Arc::clone(&self).dispatch(parts, patient(incoming, BODY_IDLE), origin).await;
+                tracing::debug!(%peer, %method, path, status = response.status().as_u16(), "request");
+                response
+            }
+            Err(refusal) => refusal.closing().into_response(),
+        };
+        if head {
+            let length = response.body().size_hint().exact();
+            *response.body_mut() = empty();
+            if let Some(length) = length.filter(|length| *length > 0) {
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from(length));
+            }
+        }
+        // After a chunked body nothing that follows is taken for a request: what two readers may cut apart in two ways ends here.
+        if chunked {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.dress(response)
+    }
+
+    /// What a request must be before anything of it is believed.
+    fn check(&self, parts: &mut Parts) -> Result<Origin, Refusal> {
+        let size: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if size > HEAD_LIMIT {
+            return Err(Refusal::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                "the headers are too large",
+            ));
+        }
+        if self.framing.is_ambiguous() {
+            return Err(Refusal::bad_request("the length of the body is given in two ways"));
+        }
+        let hosts = parts.headers.get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
+            return Err(Refusal::bad_request("a request has one Host header"));
+        }
+        let peer = forwarded::settle(&mut parts.headers, self.socket, &self.settings.trusted_proxies);
+        let door = self.front.door;
+        let protocol = if door == Door::Https { Protocol::Https } else { Protocol::Http };
+        Ok(Origin {
+            door,
+            protocol,
+            peer,
+            local: self.local,
+            client_certificate: None,
+            conversation: Conversation::Interactive,
+        })
+    }
+
+    async fn dispatch(self: Arc<Self>, parts: Parts, body: Body, origin: Origin) -> Response<Body> {
+        let path = parts.uri.path().to_owned();
+        let place = routes::place(&path);
+        match place {
+            Place::Dav => return self.dav(parts, body, origin).await,
+            Place::Nowhere => return plain(StatusCode::NOT_FOUND, "not found\n"),
+            Place::NoSuchCall => return Refusal::not_found().into_response(),
+            _ => {}
+        }
+        let methods = place.methods();
+        if !methods.contains(&parts.method.as_str()) {
+            return refuse_method(&parts.method, methods);
+        }
+        if let Err(refusal) = same_site(&parts.method, &parts.headers, host(&parts)) {
+            return refusal.into_response();
+        }
+        let method = parts.method.clone();
+        let ask = Ask { visit: Arc::clone(&self), parts, origin };
+        let result = match place {
+            Place::Page(page) => Ok(pages::serve(page, &method, &ask.parts.headers)),
+            Place::Healthz => Ok(plain(StatusCode::OK, "ok")),
+            Place::Readyz => Ok(self.readiness()),
+            Place::Login => ask.log_in(body).await,
+            Place::Challenge(id) => ask.answer_challenge(id, body).await,
+            Place::Channel(id) => ask.switch_channel(id, body).await,
+            Place::Session => ask.log_out().await,
+            Place::Me => ask.me().await,
+            Place::File(rest) => match method {
+                Method::PUT => ask.put(rest, body).await,
+                Method::DELETE => ask.delete(rest).await,
+                _ => ask.fetch(rest).await,
+            },
+            Place::List(rest) => ask.list(rest).await,
+            Place::MakeFolder(rest) => ask.make_folder(rest).await,
+            Place::Move => ask.move_entry(body).await,
+            Place::Copy => ask.copy_entry(body).await,
+            Place::Dav | Place::NoSuchCall | Place::Nowhere => Err(Refusal::not_found()),
+        };
+        result.unwrap_or_else(Refusal::into_response)
+    }
+
+    async fn dav(&self, parts: Parts, body: Body, origin: Origin) -> Response<Body> {
+        let Some(dav) = self.front.dav.as_ref().filter(|_| self.settings.allow_webdav) else {
+            return plain(StatusCode::NOT_FOUND, "not found\n");
+        };
+        let origin = Origin { protocol: Protocol::Webdav, conversation: Conversation::SingleShot, ..origin };
+        dav(Request::from_parts(parts, body), origin, Arc::clone(&self.stranger), self.cut.clone()).await
+    }
+
+    fn readiness(&self) -> Response<Body> {
+        if self.stop.is_stopping() || self.front.gate.ledger_health() == LedgerHealth::Failing {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready");
+        }
+        plain(StatusCode::OK, "ok")
+    }
+
+    /// What every reply carries. A reply that has a stricter policy of its own keeps it.
+    fn dress(&self, mut response: Response<Body>) -> Response<Body> {
+        const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                              form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+        let headers = response.headers_mut();
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+        for (name, value) in [
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+            (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        if self.secure {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        response
+    }
+
+    /// Ends the connection when `session` ends while what is returned lives: a reply that nobody reads would otherwise stand still
+    /// past the end of the right to it.
+    pub(crate) fn watch(self: &Arc<Self>, session: &Session) -> Watch {
+        let ended = session.ended();
+        let cut = self.cut.clone();
+        let task = tokio::spawn(async move {
+            ended.await;
+            cut.cancel();
+        });
+        Watch { task: task.abort_handle(), _running: Running::new(self) }
+    }
+}
+
+/// Watches a session while it lives; see [`Visit::watch`].
+pub(crate) struct Watch {
+    task: AbortHandle,
+    _running: Running,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Counts as something under way on the connection.
+struct Running(Arc<Visit>);
+
+impl Running {
+    fn new(visit: &Arc<Visit>) -> Self {
+        visit.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(visit))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn refuse_method(method: &Method, methods: &[&str]) -> Response<Body> {
+    let allow = HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static("GET"));
+    if method == Method::OPTIONS {
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(header::ALLOW, allow);
+        return response;
+    }
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address does not take this method")
+        .with(header::ALLOW, allow)
+        .into_response()
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The host that the client meant: from the address in HTTP/2 and absolute requests, else from `Host`.
+fn host(parts: &Parts) -> Option<&str> {
+    parts
+        .headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+}

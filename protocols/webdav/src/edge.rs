@@ -1,0 +1,298 @@
+//! What stands in front: credentials first, then bounds, then the method's own way.
+
+use crate::{
+    Body,
+    address::{self, Address},
+    condition::If,
+    credentials,
+    files::Files,
+    locks::TreeLocks,
+    propfind, relocate,
+    reply::{Reply, bare, closing, element, said},
+    store, xml,
+};
+use bytes::Bytes;
+use dav_server::DavHandler;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Full};
+use lockgate_access::{Gate, Session};
+use lockgate_model::Origin;
+use lockgate_net::Stranger;
+use lockgate_vfs::Vfs;
+use std::{pin::pin, time::Duration};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The time within which a body that is no file must be here.
+const BODY_TIME: Duration = Duration::from_secs(15);
+const METHODS: &str = "OPTIONS, GET, HEAD, PUT, PATCH, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
+const DEPTH: HeaderName = HeaderName::from_static("depth");
+
+/// One request of somebody who is known.
+pub(crate) struct Ask {
+    pub(crate) parts: Parts,
+    pub(crate) session: Session,
+    /// The tree with the lock tokens that the request shows.
+    pub(crate) vfs: Vfs,
+    pub(crate) at: Address,
+    pub(crate) host: Option<String>,
+    pub(crate) condition: Option<If>,
+    pub(crate) cut: CancellationToken,
+}
+
+/// Answers one request. Never fails: what goes wrong is a reply.
+pub(crate) async fn answer(
+    gate: &Gate,
+    request: Request<Body>,
+    origin: Origin,
+    stranger: &Stranger,
+    cut: CancellationToken,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let session = match credentials::session(gate, &parts.headers, &origin).await {
+        Ok(session) => session,
+        Err(response) => return response,
+    };
+    stranger.admit();
+    match Ask::new(parts, session, cut) {
+        Ok(ask) => ask.answer(body).await.unwrap_or_else(|early| early),
+        Err(status) => closing(bare(status)),
+    }
+}
+
+impl Ask {
+    fn new(mut parts: Parts, session: Session, cut: CancellationToken) -> Result<Self, StatusCode> {
+        let at = Address::parse(parts.uri.path())?;
+        let host = address::host(&parts.headers, &parts.uri).map(str::to_owned);
+        let condition = If::parse(&parts.headers)?;
+        let vfs = match &condition {
+            Some(condition) => session.vfs().with_tokens(condition.tokens()),
+            None => session.vfs().clone(),
+        };
+        settle(&parts.method, &mut parts.headers)?;
+        parts.uri = at.uri().ok_or(StatusCode::BAD_REQUEST)?;
+        Ok(Self { parts, session, vfs, at, host, condition, cut })
+    }
+
+    async fn answer(self, body: Body) -> Reply {
+        match self.parts.method.as_str() {
+            "OPTIONS" => Ok(options()),
+            "PUT" | "PATCH" => store::put(self, body).await.map_err(closing),
+            "DELETE" => relocate::delete(self).await,
+            "COPY" => relocate::copy(self).await,
+            "MOVE" => relocate::rename(self).await,
+            "GET" | "HEAD" => self.through(Bytes::new()).await,
+            "PROPFIND" if depth(&self.parts.headers) == Some(Depth::Infinity) => {
+                Ok(closing(element(StatusCode::FORBIDDEN, "<D:propfind-finite-depth/>")))
+            }
+            "PROPFIND" => {
+                let body = read(body).await.map_err(closing)?;
+                propfind::propfind(self, &body).await
+            }
+            "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" => {
+                let body = read(body).await.map_err(closing)?;
+                self.through(body).await
+            }
+            _ => {
+                let mut response = said(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here");
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
+                Err(closing(response))
+            }
+        }
+    }
+
+    /// Whether the conditions of the request hold for `path`.
+    ///
+    /// # Errors
+    /// 412.
+    pub(crate) async fn holds(&self) -> Result<(), Response<Body>> {
+        match &self.condition {
+            Some(condition) if !condition.holds(&self.vfs, &self.at.path, self.host.as_deref()).await => {
+                Err(said(StatusCode::PRECONDITION_FAILED, "the If header does not hold"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The library's part: what is said in XML, and sending files.
+    async fn through(self, body: Bytes) -> Reply {
+        let Self { parts, session, vfs, cut, .. } = self;
+        let reads_file = matches!(parts.method, Method::GET | Method::HEAD);
+        let locks = TreeLocks::new(vfs.clone());
+        let files = Files::new(vfs, locks.clone());
+        let handler = DavHandler::builder()
+            .strip_prefix("/dav/")
+            .filesystem(Box::new(files))
+            .locksystem(Box::new(locks))
+            .hide_symlinks(false)
+            .autoindex(false)
+            .read_buf_size(256 * 1024)
+            .build_handler();
+        let response = handler.handle(Request::from_parts(parts, Full::new(body))).await;
+        let (mut head, body) = response.into_parts();
+        if reads_file && head.status.is_success() {
+            // What a user stored is never shown as a page of ours.
+            head.headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+            head.headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'"),
+            );
+        }
+        head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+        Ok(Response::from_parts(head, held(body.boxed_unsync(), session, cut)))
+    }
+}
+
+/// A body that ends with the session: its connection is cut where nobody reads on.
+pub(crate) fn held(body: Body, session: Session, cut: CancellationToken) -> Body {
+    if body.is_end_stream() {
+        return body;
+    }
+    let ended = session.ended();
+    let task = tokio::spawn(async move {
+        ended.await;
+        cut.cancel();
+    });
+    let watch = Watch(task.abort_handle());
+    body.map_frame(move |frame| {
+        let _held = (&watch, &session);
+        frame
+    })
+    .boxed_unsync()
+}
+
+struct Watch(AbortHandle);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn options() -> Response<Body> {
+    let mut response = bare(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    headers.insert("dav", HeaderValue::from_static("1, 2, 3, sabredav-partialupdate"));
+    headers.insert("ms-author-via", HeaderValue::from_static("DAV"));
+    response
+}
+
+/// How deep a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Zero,
+    One,
+    Infinity,
+}
+
+/// The `Depth` header; `None` where there is none. [`settle`] has refused what is no depth.
+pub(crate) fn depth(headers: &HeaderMap) -> Option<Depth> {
+    match headers.get(DEPTH)?.as_bytes() {
+        b"0" => Some(Depth::Zero),
+        b"1" => Some(Depth::One),
+        _ => Some(Depth::Infinity),
+    }
+}
+
+/// Makes the headers such that the library can be shown them.
+fn settle(method: &Method, headers: &mut HeaderMap) -> Result<(), StatusCode> {
+    // A client that names the test suite gets what everybody gets.
+    headers.remove("x-litmus");
+    let mut values = headers.get_all(DEPTH).iter();
+    match (values.next(), values.next()) {
+        (None, _) if method.as_str() == "PROPFIND" => {
+            headers.insert(DEPTH, HeaderValue::from_static("1"));
+        }
+        (None, _) => {}
+        (Some(value), None) => {
+            let word = value.as_bytes();
+            if word.eq_ignore_ascii_case(b"infinity") {
+                headers.insert(DEPTH, HeaderValue::from_static("infinity"));
+            } else if word != b"0" && word != b"1" {
+                return Err(StatusCode::BAD_REQUEST);
+            }
+        }
+        _ => return Err(StatusCode::BAD_REQUEST),
+    }
+    // One part at most: many cost the server only. A reply without the header is a right reply.
+    if headers.get_all(header::RANGE).iter().any(|value| value.as_bytes().contains(&b','))
+        || headers.get_all(header::RANGE).iter().count() > 1
+    {
+        headers.remove(header::RANGE);
+    }
+    Ok(())
+}
+
+/// Reads a body that is XML or nothing.
+async fn read(body: Body) -> Result<Bytes, Response<Body>> {
+    let bytes = tokio::time::timeout(BODY_TIME, collect(body))
+        .await
+        .map_err(|_| said(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))??;
+    if !xml::acceptable(&bytes) {
+        return Err(said(
+            StatusCode::BAD_REQUEST,
+            "the body is not plain XML in UTF-8 without a DTD, or it is too deep",
+        ));
+    }
+    Ok(bytes)
+}
+
+async fn collect(body: Body) -> Result<Bytes, Response<Body>> {
+    let mut bytes = Vec::new();
+    let mut body = pin!(body);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| said(StatusCode::BAD_REQUEST, "the body ended early"))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > xml::LIMIT {
+                return Err(said(StatusCode::PAYLOAD_TOO_LARGE, "the body has more than 64 KiB"));
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::full;
+
+    fn settled(method: &'static str, pairs: &[(HeaderName, &'static str)]) -> Result<HeaderMap, StatusCode> {
+        let mut headers: HeaderMap = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        settle(&Method::from_bytes(method.as_bytes()).unwrap(), &mut headers).map(|()| headers)
+    }
+
+    #[test]
+    fn a_listing_without_depth_is_one_deep() {
+        assert_eq!(depth(&settled("PROPFIND", &[]).unwrap()), Some(Depth::One));
+        assert_eq!(depth(&settled("LOCK", &[]).unwrap()), None);
+        assert_eq!(depth(&settled("PROPFIND", &[(DEPTH, "INFINITY")]).unwrap()), Some(Depth::Infinity));
+    }
+
+    #[test]
+    fn an_unknown_depth_is_refused_and_not_taken_for_none() {
+        for value in ["2", "", "-1", "0,1", "1,noroot", "infinite"] {
+            assert_eq!(settled("PROPFIND", &[(DEPTH, value)]).unwrap_err(), StatusCode::BAD_REQUEST, "{value}");
+        }
+        assert!(settled("PROPFIND", &[(DEPTH, "0"), (DEPTH, "infinity")]).is_err());
+    }
+
+    #[test]
+    fn many_parts_and_the_mark_of_a_test_suite_are_taken_off() {
+        let headers =
+            settled("GET", &[(header::RANGE, "bytes=0-,0-,0-"), (HeaderName::from_static("x-litmus"), "x")]).unwrap();
+        assert!(headers.is_empty());
+        assert_eq!(settled("GET", &[(header::RANGE, "bytes=0-1")]).unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_past_the_limit_is_refused() {
+        let status = read(full(vec![b' '; xml::LIMIT + 1])).await.unwrap_err().status();
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+}

@@ -1,0 +1,246 @@
+//! The gate itself: what doors call.
+
+use crate::{
+    AccessSettings, Challenge, Enforce, Evidence, Factor, Ledger, LoginAttempt, Session, SessionEnd, SessionId, SessionView,
+    WebSession, WebToken,
+    connections::Connections,
+    cookies::Cookies,
+    crowd::{Crowd, Hashing},
+    grants::Grants,
+    ledger::Clock,
+    parked::Parked,
+    ports::{Accounts, TimedLedger},
+    session::Sessions,
+    turns::Turns,
+    watch,
+};
+use lockgate_events::EventBus;
+use lockgate_model::{Origin, Protocol, UserName};
+use lockgate_net::AddressBook;
+use lockgate_users::{Account, Directory, SecretKey};
+use lockgate_vfs::{Storage, TreeSpec};
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// What a gate is made of.
+pub struct GateParts {
+    /// The accounts.
+    pub directory: Arc<dyn Directory>,
+    /// The shared memory.
+    pub ledger: Arc<dyn Ledger>,
+    /// The second factors that are loaded.
+    pub factors: Vec<Arc<dyn Factor>>,
+    /// The files.
+    pub storage: Storage,
+    /// How an account's tree is made: the daemon knows where homes are.
+    pub tree: Arc<dyn Fn(&Account) -> TreeSpec + Send + Sync>,
+    /// Who is shut out.
+    pub addresses: AddressBook,
+    /// Who is told.
+    pub events: EventBus,
+    /// The server's own secret, from which stable delays and keyed digests are derived.
+    pub key: SecretKey,
+    /// From prefs.xml.
+    pub settings: AccessSettings,
+}
+
+/// Whether the shared memory answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerHealth {
+    /// It does.
+    Well,
+    /// It does not: logins are denied.
+    Failing,
+}
+
+/// The one place where a stranger becomes a session. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones of a gate share.
+pub(crate) struct Inner {
+    rules: RwLock<Arc<Rules>>,
+    pub(crate) accounts: Accounts,
+    pub(crate) ledger: Arc<TimedLedger>,
+    pub(crate) storage: Storage,
+    pub(crate) tree: Arc<dyn Fn(&Account) -> TreeSpec + Send + Sync>,
+    pub(crate) addresses: AddressBook,
+    pub(crate) events: EventBus,
+    pub(crate) key: SecretKey,
+    pub(crate) clock: Clock,
+    pub(crate) crowd: Crowd,
+    pub(crate) hashing: Hashing,
+    pub(crate) password_turns: Turns,
+    pub(crate) code_turns: Turns,
+    pub(crate) connections: Connections,
+    pub(crate) sessions: Sessions,
+    pub(crate) grants: Grants,
+    pub(crate) cookies: Cookies,
+    pub(crate) parked: Parked,
+    pub(crate) second_factor_users: AtomicU64,
+    /// When revocation was last looked at with success.
+    pub(crate) looked: Mutex<Instant>,
+}
+
+/// The preferences and factors in force. One login sees one of these from beginning to end.
+pub(crate) struct Rules {
+    pub(crate) settings: AccessSettings,
+    pub(crate) factors: Vec<Arc<dyn Factor>>,
+    /// Counts the changes.
+    pub(crate) serial: u64,
+}
+
+impl Gate {
+    /// Builds the gate and starts its own tasks (revocation watch every second, ban list, sweeping) on the present runtime.
+    #[must_use]
+    pub fn new(parts: GateParts) -> Self {
+        Self::with_clock(parts, Clock::system())
+    }
+
+    /// The same by another clock, which should be the ledger's: for tests that do not wait.
+    #[must_use]
+    pub fn with_clock(parts: GateParts, clock: Clock) -> Self {
+        let inner = Arc::new(Inner {
+            rules: RwLock::new(Arc::new(Rules { settings: parts.settings, factors: parts.factors, serial: 0 })),
+            accounts: Accounts::new(parts.directory),
+            ledger: Arc::new(TimedLedger::new(parts.ledger)),
+            storage: parts.storage,
+            tree: parts.tree,
+            addresses: parts.addresses,
+            sessions: Sessions::new(parts.events.clone()),
+            events: parts.events,
+            key: parts.key,
+            clock,
+            crowd: Crowd::default(),
+            hashing: Hashing::new(),
+            password_turns: Turns::default(),
+            code_turns: Turns::default(),
+            connections: Connections::default(),
+            grants: Grants::default(),
+            cookies: Cookies::default(),
+            parked: Parked::default(),
+            // Until the first count: somebody might.
+            second_factor_users: AtomicU64::new(1),
+            looked: Mutex::new(Instant::now()),
+        });
+        watch::start(&inner);
+        Self { inner }
+    }
+
+    /// Takes over changed settings and factors: in force for every login from now on; sessions, grants and challenges that
+    /// would not be given any more end within 2 s.
+    pub fn reconfigure(&self, settings: AccessSettings, factors: Vec<Arc<dyn Factor>>) {
+        let mut rules = self.inner.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *rules = Arc::new(Rules { settings, factors, serial: rules.serial.saturating_add(1) });
+    }
+
+    /// A stranger says a name. Never fails visibly: an impossible name is an attempt that will be denied.
+    pub fn knock(&self, origin: Origin, name: &str) -> LoginAttempt {
+        LoginAttempt { gate: self.clone(), origin, name: name.to_owned() }
+    }
+
+    /// A client repeats credentials (FTP's further connections, Basic with each request): the session of a live grant for the
+    /// very same user, address, protocol and evidence; `None`: log in. One fingerprint, no password hashing.
+    ///
+    /// Asked before [`Gate::knock`] by doors whose clients repeat. For `ftp`, `ftps` and `sftp` each call gives a new session
+    /// under the old grant; for the others the same session.
+    pub async fn resume(&self, origin: &Origin, name: &str, evidence: &Evidence) -> Option<Session> {
+        self.inner.resume(origin, name, evidence).await
+    }
+
+    /// Whether this public key might open the account: the answer to an SSH *offer*, without counting. Proves nothing; unknown
+    /// names are answered alike.
+    pub async fn would_accept_key(&self, origin: &Origin, name: &str, blob: &[u8]) -> bool {
+        if self.inner.addresses.is_banned(origin.address()) {
+            return false;
+        }
+        let name = UserName::new(name).ok();
+        match self.inner.accounts.find(name.as_ref()).await {
+            Ok(Some(account)) => account.enabled && account.keys.iter().any(|key| key.blob == blob),
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    /// Brings a parked challenge back: once, for the client that it was made for. Anybody else gets `None` and consumes nothing.
+    pub async fn unpark(&self, origin: &Origin, id: &str) -> Option<Challenge> {
+        self.inner.parked.take(origin, id, self.inner.clock.now_ms())
+    }
+
+    /// Makes a cookie for a session; older cookies of the session die.
+    pub async fn issue_cookie(&self, session: &Session) -> (WebToken, WebSession) {
+        self.inner.issue_cookie(session)
+    }
+
+    /// The session of a cookie, where it lives and comes from the address it was made for.
+    pub async fn by_cookie(&self, origin: &Origin, token: &str) -> Option<WebSession> {
+        self.inner.by_cookie(origin, token)
+    }
+
+    /// Whether any user may need a code on `protocol`: for greetings. Says nothing about a single user.
+    #[must_use]
+    pub fn may_ask(&self, protocol: Protocol) -> bool {
+        self.inner.may_ask(&self.inner.rules(), protocol)
+    }
+
+    /// The live sessions.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionView> {
+        let view = |session: Session| SessionView {
+            id: session.id().clone(),
+            user: session.user().clone(),
+            origin: session.origin().clone(),
+            since: session.inner.since,
+            factor: session.inner.factor.clone(),
+        };
+        self.inner.sessions.all().into_iter().map(view).collect()
+    }
+
+    /// Ends a session; `false` where there is none of this id.
+    pub fn end_session(&self, id: &SessionId, why: SessionEnd) -> bool {
+        let session = self.inner.sessions.find(id);
+        if let Some(session) = &session {
+            session.end(why);
+        }
+        session.is_some()
+    }
+
+    /// Ends everything that was granted to a user, at once.
+    pub async fn revoke(&self, user: &UserName) {
+        self.inner.revoke(user).await;
+    }
+
+    /// Whether the ledger answered last time.
+    #[must_use]
+    pub fn ledger_health(&self) -> LedgerHealth {
+        self.inner.ledger.health()
+    }
+}
+
+impl Inner {
+    /// What is in force now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn may_ask(&self, rules: &Rules, protocol: Protocol) -> bool {
+        let settings = &rules.settings;
+        let anybody = settings.enforce != Enforce::Flagged || self.second_factor_users.load(Ordering::Relaxed) > 0;
+        // A user may have an explicit setting for a protocol that the list does not name.
+        let somebody = self.second_factor_users.load(Ordering::Relaxed) > 0;
+        settings.validated_logins && (somebody || (anybody && settings.otp_protocols.contains(protocol)))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate(..)")
+    }
+}

@@ -1,0 +1,101 @@
+//! The last step: a session is made, or joined.
+//!
+//! The only place that makes one. Whoever calls has everything proven; what can still go wrong (files that cannot be opened,
+//! too many sessions) is a denial like any other.
+
+use crate::{
+    Session, SessionId,
+    first_factor::First,
+    gate::{Inner, Rules},
+    grants::{Fingerprint, Hold},
+    reason::{Reason, Refusal},
+    session::{Place, SessionInner},
+};
+use lockgate_model::Origin;
+use lockgate_users::Account;
+use std::{sync::Arc, time::SystemTime};
+use tokio::sync::watch;
+
+/// Everything a session is made of.
+pub(crate) struct Opening<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) account: &'a Account,
+    pub(crate) origin: &'a Origin,
+    pub(crate) first: First,
+    /// The second factor that was proven; `None`: none was due.
+    pub(crate) factor: Option<String>,
+    /// Under which fingerprint the login may be repeated.
+    pub(crate) remembered: Option<Fingerprint>,
+}
+
+impl Inner {
+    /// Makes the session of a finished login, remembers it, and remembers where the user came from.
+    pub(crate) async fn open(self: &Arc<Self>, opening: Opening<'_>) -> Result<Session, Refusal> {
+        // A client that repeats the same whole evidence in parallel, none of it a code, gets one session.
+        if let Some(fingerprint) = &opening.remembered
+            && let Some(session) = self.grants.same(fingerprint, opening.account.epoch, self.lives())
+        {
+            return Ok(session);
+        }
+        // Of two whole logins with the same evidence the connections belong to one grant.
+        let hold = opening.remembered.filter(|_| splits_sessions(opening.origin)).map(|fingerprint| {
+            let held = self.grants.hold(&fingerprint, opening.account.epoch, self.lives());
+            held.unwrap_or_else(|| Hold::new(&self.clock))
+        });
+        let session = self.make(&opening, hold.clone()).await?;
+        if let Some(fingerprint) = opening.remembered {
+            self.grants.remember(fingerprint, &session, hold, self.clock.now_ms());
+        }
+        let address = opening.origin.address_key();
+        match self.accounts.knows_address(Some(&opening.account.name), &address).await {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Err(error) = self.accounts.remember_address(&opening.account.name, &address).await {
+                    tracing::warn!(%error, "where a user came from was not remembered");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "where a user came from was not remembered"),
+        }
+        Ok(session)
+    }
+
+    /// Makes a session.
+    pub(crate) async fn make(self: &Arc<Self>, opening: &Opening<'_>, hold: Option<Hold>) -> Result<Session, Refusal> {
+        let Opening { rules, account, origin, first, .. } = opening;
+        let id = SessionId(crate::codes::random_id()?);
+        let place = self.sessions.enter(&id, &account.name, origin.protocol, account.max_logins, rules.settings.max_sessions)?;
+        let tree = (self.tree)(account);
+        let vfs = self.storage.open(tree, id.as_str().to_owned()).await.map_err(|error| {
+            tracing::error!(user = %account.name, %error, "a login is denied: the user's files cannot be opened");
+            Reason::StorageFailed
+        })?;
+        let session = Session {
+            inner: Arc::new(SessionInner {
+                id,
+                user: account.name.clone(),
+                admin: account.admin,
+                origin: (*origin).clone(),
+                vfs,
+                since: SystemTime::now(),
+                factor: opening.factor.clone(),
+                first: *first,
+                epoch: account.epoch,
+                judged_by: rules.serial.into(),
+                end: watch::Sender::new(None),
+                place,
+                _hold: hold.map(Hold::held),
+            }),
+        };
+        Place::fill(&session);
+        Ok(session)
+    }
+}
+
+/// Whether each connection of a repeated login is a session of its own.
+pub(crate) fn splits_sessions(origin: &Origin) -> bool {
+    use lockgate_model::Protocol::{Ftp, Ftps, Http, Https, Sftp, Webdav};
+    match origin.protocol {
+        Ftp | Ftps | Sftp => true,
+        Http | Https | Webdav => false,
+    }
+}

@@ -1,0 +1,187 @@
+//! The code: step 6 of one login.
+//!
+//! Codes of one user are checked one after the other, counted before and after, and marked used in the ledger before any
+//! session exists. A wrong code, a code of somewhere else and a code in a pause end alike; only the audit trail knows.
+
+use crate::{
+    Factor, FactorKind, Verdict,
+    channels::{CALL_PATIENCE, called, place, seen_by, trimmed},
+    gate::{Inner, Rules},
+    candidate::Candidate,
+    reason::{Reason, Refusal},
+};
+use lockgate_model::{Origin, Secret};
+use lockgate_users::{Account, recovery};
+use std::{sync::Arc, time::Duration};
+
+/// How long a login waits for other codes of the same user.
+const TURN_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a person may take where the factor waits for them elsewhere.
+const PERSON_PATIENCE: Duration = Duration::from_secs(60);
+/// How often such a factor is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Wrong codes on one connection of a client that cannot be asked (N7a).
+pub(crate) const RECOVERY: &str = "recovery";
+
+/// What the code is an answer to.
+pub(crate) enum Asked<'a> {
+    /// Nothing: it came along with the password.
+    Nothing,
+    /// A challenge.
+    Challenge {
+        id: &'a str,
+        channel: &'a str,
+        state: &'a [u8],
+        /// The person answers elsewhere; there is no code.
+        elsewhere: bool,
+    },
+}
+
+/// A code to be checked.
+pub(crate) struct Answer<'a> {
+    pub(crate) rules: &'a Rules,
+    pub(crate) who: &'a Candidate,
+    pub(crate) account: &'a Account,
+    pub(crate) origin: &'a Origin,
+    pub(crate) asked: Asked<'a>,
+    pub(crate) code: &'a Secret<String>,
+}
+
+impl Inner {
+    /// Checks a code and uses it up. `Ok`: the factor that it proved.
+    pub(crate) async fn second_factor(&self, answer: &Answer<'_>) -> Result<String, Refusal> {
+        let user = &answer.who.key;
+        let single_shot = matches!(answer.asked, Asked::Nothing);
+        let allowed = answer.rules.settings.max_attempts;
+        if single_shot && self.connections.is_spent(answer.origin.peer, user, allowed) {
+            return Err(Reason::ConnectionSpent.into());
+        }
+        let _turn = self.code_turns.take(user, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
+        let counting = self.counting(answer.rules);
+        let (standing, frozen) = counting.codes(user).await?;
+        if standing.paused {
+            return Err(Reason::CodesPaused.into());
+        }
+        let weighed = match self.recovery_code(answer).await? {
+            Some(factor) => Ok(factor),
+            None if frozen => Err(Reason::FactorFrozen.into()),
+            None => self.weigh(answer).await,
+        };
+        match &weighed {
+            Ok(_) => counting.right_code(user, standing).await?,
+            // A code that was right once is no guess; it is refused and not counted.
+            Err(refusal) if matches!(refusal.reason, Reason::WrongCode | Reason::NoLiveCode | Reason::FactorFrozen) => {
+                counting.wrong_code(user).await?;
+                counting.address_failed(answer.origin, &self.addresses, &self.events).await?;
+                if single_shot {
+                    self.connections.missed(answer.origin.peer, user);
+                }
+            }
+            Err(_) => {}
+        }
+        weighed
+    }
+
+    async fn recovery_code(&self, answer: &Answer<'_>) -> Result<Option<String>, Refusal> {
+        if answer.account.recovery_codes_left == 0 {
+            return Ok(None);
+        }
+        let Some(digest) = recovery::digest(&self.key, &answer.account.name, answer.code.expose()) else {
+            return Ok(None);
+        };
+        let spent = self.accounts.spend_recovery_code(&answer.account.name, &digest).await?;
+        Ok(spent.then(|| RECOVERY.to_owned()))
+    }
+
+    async fn weigh(&self, answer: &Answer<'_>) -> Result<String, Refusal> {
+        let serving = self.serving(answer.rules, answer.account).await;
+        match answer.asked {
+            Asked::Nothing => self.weigh_first_that_works(answer, &serving).await,
+            Asked::Challenge { channel, state, elsewhere, .. } => {
+                let factor = serving
+                    .iter()
+                    .find(|factor| factor.channel().as_str() == channel)
+                    .ok_or_else(|| Refusal::on(Reason::NoChannel, channel))?;
+                match factor.kind() {
+                    FactorKind::Delivers => self.weigh_carried(answer, channel).await,
+                    FactorKind::Verifies => self.weigh_verified(answer, &**factor, state, elsewhere).await,
+                }
+            }
+        }
+    }
+
+    /// A code that came with the password belongs to the first channel that works, as a question would have.
+    async fn weigh_first_that_works(&self, answer: &Answer<'_>, serving: &[Arc<dyn Factor>]) -> Result<String, Refusal> {
+        let mut refusal = Refusal::from(Reason::NoChannel);
+        for factor in serving {
+            let channel = factor.channel().as_str();
+            let weighed = match factor.kind() {
+                // The code may have gone out by a later channel, because this one failed.
+                FactorKind::Delivers => self.weigh_carried(answer, channel).await,
+                FactorKind::Verifies => {
+                    let user = seen_by(&**factor, answer.account);
+                    match called(&**factor, CALL_PATIENCE, factor.begin(&user, &place(answer.origin), None)).await {
+                        Ok(prompt) => self.weigh_verified(answer, &**factor, &prompt.state, false).await,
+                        Err(_) => Err(Refusal::on(Reason::FactorFailed, channel)),
+                    }
+                }
+            };
+            match weighed {
+                Err(failed) if failed.reason == Reason::FactorFailed => refusal = failed,
+                weighed => return weighed,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// A code that the gate made: it must be live, for this user, from here, and for this challenge.
+    async fn weigh_carried(&self, answer: &Answer<'_>, channel: &str) -> Result<String, Refusal> {
+        let (user, codes) = (&answer.who.key, self.codes());
+        let here = codes.live(user).await?.filter(|live| live.is_for(answer.origin));
+        let asked_for = |challenge: &Option<String>| match answer.asked {
+            // The password was proven again together with the code, so it may be that of a challenge which was given up.
+            Asked::Nothing => true,
+            Asked::Challenge { id, .. } => challenge.as_deref() == Some(id),
+        };
+        let Some(live) = here.filter(|live| asked_for(&live.challenge)) else {
+            return Err(Refusal::on(Reason::NoLiveCode, channel));
+        };
+        if !codes.matches(user, &live, answer.code.expose()) {
+            codes.missed(user, &live, answer.rules.settings.max_attempts).await?;
+            return Err(Refusal::on(Reason::WrongCode, &live.channel));
+        }
+        if codes.spend(user, &live).await? { Ok(live.channel) } else { Err(Refusal::on(Reason::CodeReplayed, &live.channel)) }
+    }
+
+    async fn weigh_verified(
+        &self,
+        answer: &Answer<'_>,
+        factor: &dyn Factor,
+        state: &[u8],
+        elsewhere: bool,
+    ) -> Result<String, Refusal> {
+        let channel = factor.channel().as_str();
+        let user = seen_by(factor, answer.account);
+        let origin = place(answer.origin);
+        let code = trimmed(answer.code);
+        let patience = if elsewhere { PERSON_PATIENCE } else { CALL_PATIENCE };
+        let asking = async {
+            loop {
+                let verdict = called(factor, patience, factor.verify(&user, &origin, state, &code)).await;
+                if !elsewhere || !matches!(verdict, Ok(Verdict::Later)) {
+                    return verdict;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        let verdict = tokio::time::timeout(patience, asking).await.unwrap_or(Ok(Verdict::Later));
+        match verdict {
+            Ok(Verdict::Right { used }) if used.is_empty() => Err(Refusal::on(Reason::FactorFailed, channel)),
+            Ok(Verdict::Right { used }) if self.burn(&user, channel, &used).await? => Ok(channel.to_owned()),
+            Ok(Verdict::Right { .. }) => Err(Refusal::on(Reason::CodeReplayed, channel)),
+            Ok(Verdict::Wrong) => Err(Refusal::on(Reason::WrongCode, channel)),
+            Ok(Verdict::Later) => Err(Refusal::on(Reason::Unanswered, channel)),
+            Err(_) => Err(Refusal::on(Reason::FactorFailed, channel)),
+        }
+    }
+}

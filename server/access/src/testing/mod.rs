@@ -1,0 +1,103 @@
+//! What tests of this crate build on: plain settings, a plain account, an origin.
+
+use crate::{AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule};
+use lockgate_model::{Conversation, Door, Origin, Protocol, ProtocolSet, UserName};
+use lockgate_users::{Account, Epoch};
+use std::{collections::BTreeMap, time::Duration};
+
+/// The defaults of prefs.xml and of security.md.
+pub(crate) fn settings() -> AccessSettings {
+    AccessSettings {
+        validated_logins: true,
+        auto_otp_enable: true,
+        otp_protocols: ProtocolSet::all(),
+        enforce: Enforce::Flagged,
+        trusted_networks: Vec::new(),
+        channels: ["totp", "sms", "email"].into_iter().map(|name| ChannelName::new(name).unwrap()).collect(),
+        max_attempts: 3,
+        token_timeout: Duration::from_secs(300),
+        token_length: 6,
+        token_numeric: true,
+        grant_idle: Duration::from_secs(1800),
+        grant_max: Duration::from_secs(43_200),
+        grant_protocols: Protocol::ALL.into_iter().filter(|protocol| *protocol != Protocol::Sftp).collect(),
+        app_passwords: true,
+        enrolment: EnrolmentRule::Invite,
+        send_max_per_minute: 60,
+        brute_force: BruteForce {
+            passwords_per_account: 10,
+            first_pause: Duration::from_secs(30),
+            longest_pause: Duration::from_secs(900),
+            failures_per_address: 50,
+            address_window: Duration::from_secs(900),
+            ban: Duration::from_secs(900),
+            codes_per_account: 10,
+            codes_until_frozen: 100,
+        },
+        max_sessions: 0,
+        logins_per_address: 0,
+        challenge_life: Duration::from_secs(300),
+    }
+}
+
+/// An account that may do everything and has nothing.
+pub(crate) fn account(name: &str) -> Account {
+    Account {
+        name: UserName::new(name).unwrap(),
+        epoch: Epoch(1),
+        enabled: true,
+        admin: false,
+        password: None,
+        email: None,
+        phone: None,
+        otp_auth: false,
+        otp_auth_by_protocol: BTreeMap::new(),
+        otp_token_timeout_ms: None,
+        enrolments: BTreeMap::new(),
+        recovery_codes_left: 0,
+        root: None,
+        mounts: Vec::new(),
+        rules: Vec::new(),
+        read_only: false,
+        quota: None,
+        allowed_protocols: ProtocolSet::all(),
+        ip_restrictions: Vec::new(),
+        max_logins: None,
+        expires: None,
+        texts: BTreeMap::new(),
+        keys: Vec::new(),
+    }
+}
+
+/// A conversation as its protocol holds it, from an address.
+pub(crate) fn origin(protocol: Protocol, address: &str) -> Origin {
+    let door = match protocol {
+        Protocol::Ftp => Door::Ftp,
+        Protocol::Ftps => Door::Ftps,
+        Protocol::Sftp => Door::Sftp,
+        Protocol::Http => Door::Http,
+        Protocol::Https | Protocol::Webdav => Door::Https,
+    };
+    let conversation = match protocol {
+        Protocol::Ftp | Protocol::Ftps | Protocol::Webdav => Conversation::SingleShot,
+        Protocol::Sftp | Protocol::Http | Protocol::Https => Conversation::Interactive,
+    };
+    Origin {
+        door,
+        protocol,
+        peer: (address.parse::<std::net::IpAddr>().unwrap(), 0).into(),
+        local: "192.0.2.254:1".parse().unwrap(),
+        client_certificate: None,
+        conversation,
+    }
+}
+
+mod directory;
+mod factors;
+mod house;
+mod ledger;
+
+pub(crate) use directory::Accounts;
+pub(crate) use factors::{Authenticator, Messenger, Mood};
+pub(crate) use house::{House, PASSWORD, Said};
+pub(crate) use ledger::Breakable;

@@ -1,0 +1,216 @@
+//! Passwords as they are kept and checked: Argon2id in PHC form.
+//!
+//! The gate checks one password for every try, also where there is no such user; so there is a [`dummy`] that costs exactly
+//! what [`verify`] costs. Passwords are taken byte for byte as they were typed: no trimming, no folding of case, no cutting.
+//!
+//! Every function but [`needs_rehash`] blocks for tens of milliseconds and takes 19 MiB while it runs: the caller puts them on
+//! blocking threads and bounds how many run at once. Never: a plain-text comparison, or a scheme weaker than this one.
+
+use crate::{RandomError, random};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use lockgate_model::Secret;
+use zeroize::Zeroizing;
+
+/// The longest password, in bytes. Longer ones are refused before anything is computed.
+pub const MAX_BYTES: usize = 1024;
+
+/// Why a password was not hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// No characters at all.
+    #[error("a password cannot be empty")]
+    Empty,
+    /// Over [`MAX_BYTES`].
+    #[error("a password has at most {MAX_BYTES} bytes")]
+    TooLong,
+    /// Not enough memory.
+    #[error("the password cannot be hashed: out of memory")]
+    Hash,
+    /// No salt.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// Hashes a password with a fresh salt, for [`crate::Directory::set_password`]. Blocking.
+///
+/// # Errors
+/// [`PasswordError`] where the password is empty or too long, or memory or random bytes are lacking.
+pub fn hash(password: &Secret<String>) -> Result<Secret<String>, PasswordError> {
+    let bytes = password.expose().as_bytes();
+    if bytes.is_empty() {
+        return Err(PasswordError::Empty);
+    }
+    if bytes.len() > MAX_BYTES {
+        return Err(PasswordError::TooLong);
+    }
+    let salt = random::bytes::<SALT_LEN>()?;
+    let phc = argon2().hash_password_with_salt(bytes, &*salt).map_err(|_| PasswordError::Hash)?;
+    Ok(Secret::new(phc.to_string()))
+}
+
+/// Whether `candidate` is the password behind `phc`. Blocking.
+///
+/// A hash that cannot be read costs what a readable one costs, and is never right.
+#[must_use]
+pub fn verify(phc: &Secret<String>, candidate: &[u8]) -> bool {
+    if candidate.len() > MAX_BYTES {
+        return false;
+    }
+    match Scheme::of(phc.expose()) {
+        Some(Scheme::Argon2id(hash)) => argon2().verify_password(candidate, &*hash).is_ok(),
+        None => dummy(candidate),
+    }
+}
+
+/// Spends what [`verify`] spends and is never right: for names that are nobody's. Blocking.
+#[must_use]
+pub fn dummy(candidate: &[u8]) -> bool {
+    if candidate.len() <= MAX_BYTES {
+        let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+        let spent = argon2().hash_password_into(candidate, &[0; SALT_LEN], &mut *output);
+        // Without this the whole computation could be optimised away.
+        std::hint::black_box((spent.is_ok(), &output));
+    }
+    false
+}
+
+/// Whether `phc` is weaker than what [`hash`] makes now, so that a right password should be hashed anew.
+#[must_use]
+pub fn needs_rehash(phc: &Secret<String>) -> bool {
+    let Some(Scheme::Argon2id(hash)) = Scheme::of(phc.expose()) else {
+        return true;
+    };
+    let current = hash.version.is_some_and(|version| version == u32::from(Version::V0x13));
+    let strong =
+        Params::try_from(&*hash).is_ok_and(|params| params.m_cost() >= MEMORY_KIB && params.t_cost() >= PASSES);
+    let long = hash.hash.is_some_and(|output| output.len() >= Params::DEFAULT_OUTPUT_LEN);
+    !(current && strong && long)
+}
+
+/// The schemes that are understood. A hash brought over from another server comes in as a further variant here, together with
+/// a [`needs_rehash`] that says yes to it.
+enum Scheme {
+    Argon2id(Box<PasswordHash>),
+}
+
+impl Scheme {
+    fn of(phc: &str) -> Option<Self> {
+        let hash = PasswordHash::new(phc).ok()?;
+        if hash.algorithm != argon2::ARGON2ID_IDENT {
+            return None;
+        }
+        // A hash from elsewhere must not be able to order more work than a login may cost.
+        let params = Params::try_from(&hash).ok()?;
+        let bearable = params.m_cost() <= 4 * MEMORY_KIB && params.t_cost() <= 8 && params.p_cost() <= 4;
+        bearable.then(|| Self::Argon2id(Box::new(hash)))
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    // These are compile-time constants inside the allowed ranges; the defaults behind them are the same numbers.
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+const SALT_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn secret(text: &str) -> Secret<String> {
+        Secret::new(text.to_owned())
+    }
+
+    #[test]
+    fn a_password_is_taken_exactly_as_typed() {
+        let phc = hash(&secret(" Correct Hors\u{e9} ")).unwrap();
+        assert!(phc.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", phc.expose());
+        assert!(verify(&phc, " Correct Hors\u{e9} ".as_bytes()));
+        for other in ["Correct Hors\u{e9}", " correct hors\u{e9} ", " Correct Horse\u{301} ", ""] {
+            assert!(!verify(&phc, other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_password_never_has_the_same_hash_twice() {
+        assert_ne!(hash(&secret("one")).unwrap().expose(), hash(&secret("one")).unwrap().expose());
+    }
+
+    #[test]
+    fn no_character_of_a_long_password_is_ignored() {
+        for length in [64, 73, MAX_BYTES] {
+            let phc = hash(&secret(&"a".repeat(length))).unwrap();
+            assert!(verify(&phc, "a".repeat(length).as_bytes()));
+            assert!(!verify(&phc, "a".repeat(length - 1).as_bytes()), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_password_over_the_limit_is_refused_unhashed() {
+        let phc = hash(&secret("right")).unwrap();
+        let long = "a".repeat(MAX_BYTES + 1);
+        assert_eq!(hash(&secret(&long)).unwrap_err(), PasswordError::TooLong);
+        assert_eq!(hash(&secret("")).unwrap_err(), PasswordError::Empty);
+        let start = Instant::now();
+        assert!(!verify(&phc, long.as_bytes()) && !dummy(long.as_bytes()));
+        assert!(start.elapsed() < Duration::from_millis(5), "it was hashed");
+    }
+
+    #[test]
+    fn an_unknown_user_costs_what_a_wrong_password_costs() {
+        let phc = hash(&secret("right")).unwrap();
+        let unreadable = secret("$x$");
+        let [wrong, nobody, foreign] =
+            least_work([&|| verify(&phc, b"wrong"), &|| dummy(b"wrong"), &|| verify(&unreadable, b"wrong")]);
+        for (what, work) in [("unknown user", nobody), ("unreadable hash", foreign)] {
+            assert!((0.7..1.4).contains(&(work / wrong)), "{what}: {work} ns, wrong password: {wrong} ns");
+        }
+    }
+
+    /// The least processor time, in ns, that each act takes over some rounds; what else the machine does hardly matters to it.
+    fn least_work<const N: usize>(acts: [&dyn Fn() -> bool; N]) -> [f64; N] {
+        let spent = || -> f64 {
+            let numbers = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+            numbers.split(' ').next().unwrap().parse().unwrap()
+        };
+        let mut least = [f64::INFINITY; N];
+        for _ in 0..9 {
+            for (least, act) in least.iter_mut().zip(&acts) {
+                let before = spent();
+                assert!(!act());
+                *least = least.min(spent() - before);
+            }
+        }
+        least
+    }
+
+    #[test]
+    fn a_weaker_or_foreign_hash_asks_to_be_replaced_and_a_present_one_does_not() {
+        assert!(!needs_rehash(&hash(&secret("one")).unwrap()));
+        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 3, 1, None).unwrap());
+        let phc = Secret::new(weak.hash_password_with_salt(b"one", &[1; 16]).unwrap().to_string());
+        assert!(verify(&phc, b"one") && needs_rehash(&phc));
+        assert!(needs_rehash(&secret("$2b$10$abcdefghijklmnopqrstuv")));
+    }
+
+    #[test]
+    fn a_hash_that_orders_too_much_work_is_never_right() {
+        let greedy = secret(
+            "$argon2id$v=19$m=4194304,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        );
+        assert!(!verify(&greedy, b"one"));
+        for other in [
+            "",
+            "plain",
+            "$argon2i$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        ] {
+            assert!(!verify(&secret(other), other.as_bytes()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The rules, by topic.
+
+mod app_passwords;
+mod due;
+mod durability;
+mod email;
+mod files;
+mod likeness;
+mod plugins;
+mod policy;
+mod race;
+mod replay;
+mod sms;
+mod ssh;
+mod startup;
+mod strangers;
+
+use crate::{
+    clients::{Client, every_door},
+    house::House,
+    newcomer::User,
+};
+
+/// A user with an app for each door, named after the client: so no rule waits for the next code.
+fn enrolled_for_each_door(house: &House) -> Vec<(Box<dyn Client>, User)> {
+    let add = |client: Box<dyn Client>| {
+        let user = house.newcomer(client.name()).enrolled().add();
+        (client, user)
+    };
+    every_door(house).into_iter().map(add).collect()
+}

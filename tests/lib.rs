@@ -1,0 +1,1 @@
+//! Nothing is here but a place for cargo to hang the tests in this folder on.
