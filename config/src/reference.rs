@@ -109,4 +109,27 @@ mod tests {
     fn the_page_says_where_crushftps_names_are_read() {
         assert!(markdown().contains("Read from `pban_timeout` (in minutes) where it is absent."));
     }
+
+    /// `LOCKGATE_WRITE_DOCS=1 cargo test -p lockgate-config` writes the page anew.
+    #[test]
+    fn the_page_in_the_documentation_is_the_one_that_the_code_makes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/prefs.md");
+        if std::env::var_os("LOCKGATE_WRITE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let page = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(page == markdown(), "docs/prefs.md is stale: run LOCKGATE_WRITE_DOCS=1 cargo test -p lockgate-config");
+    }
+
+    #[test]
+    fn every_example_is_accepted_without_a_warning() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/prefs");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "xml") {
+                let reading = crate::PrefsFile::load(&path).unwrap().read().unwrap();
+                assert_eq!(reading.warnings, [], "{}", path.display());
+            }
+        }
+    }
 }

@@ -41,7 +41,8 @@ impl Letter {
     pub(crate) fn parse(settings: &Settings<'_>) -> Result<Self, Failure> {
         let sender = ["template.emailFrom", "smtp_from", "smtp_user"].into_iter();
         let sender = sender.filter_map(|key| Some((key, settings.text(key)?))).find(|(_, text)| text.contains('@'));
-        let (key, sender) = sender.ok_or_else(|| Failure::error("smtp_from is missing; nobody could answer or complain"))?;
+        let (key, sender) =
+            sender.ok_or_else(|| Failure::error("smtp_from is missing; nobody could answer or complain"))?;
         let from = Correspondent::parse(&parse(key, sender)?);
         // One that has no values in it can be judged now.
         if from.address.fixed().is_some_and(|address| plain_address(&address).is_none()) {
@@ -120,7 +121,8 @@ impl Correspondent {
         if address.trim().is_empty() {
             return Ok(None);
         }
-        let address = plain_address(&address).ok_or_else(|| Failure::unavailable("an address of the template is not plainly one"))?;
+        let address = plain_address(&address)
+            .ok_or_else(|| Failure::unavailable("an address of the template is not plainly one"))?;
         let name = self.name.as_ref().map(|name| one_line(&filled(name)));
         let name = name.map(|name| cut(name.trim().trim_matches('"').trim())).filter(|name| !name.is_empty());
         Ok(Some(Mailbox::new(name, address)))

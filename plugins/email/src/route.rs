@@ -83,10 +83,8 @@ impl Route {
             Mode::StartTlsIfOffered => Tls::Opportunistic(self.tls()?),
             Mode::Clear => Tls::None,
         };
-        let mut transport = SmtpTransport::builder_dangerous(self.host.as_str())
-            .port(self.port)
-            .tls(tls)
-            .timeout(Some(ONE_STEP));
+        let mut transport =
+            SmtpTransport::builder_dangerous(self.host.as_str()).port(self.port).tls(tls).timeout(Some(ONE_STEP));
         if let Some(credentials) = &self.credentials {
             transport = transport.credentials(credentials.clone());
         }
@@ -103,7 +101,9 @@ impl Route {
         if let Some(authority) = &self.authority {
             tls = tls.certificate_store(CertificateStore::None).add_root_certificate(authority.clone());
         }
-        tls.build().map_err(|_| Failure::unavailable("TLS cannot be set up; are the system's TLS root certificates installed?"))
+        tls.build().map_err(|_| {
+            Failure::unavailable("TLS cannot be set up; are the system's TLS root certificates installed?")
+        })
     }
 }
 
@@ -132,7 +132,9 @@ fn authority(setting: &str) -> Result<Certificate, Failure> {
         setting.as_bytes().to_vec()
     } else {
         std::fs::read(setting.trim()).map_err(|_| {
-            wrong("is no PEM text and no file that a plugin may read; put it into the plugin's folder or under /etc/ssl")
+            wrong(
+                "is no PEM text and no file that a plugin may read; put it into the plugin's folder or under /etc/ssl",
+            )
         })?
     };
     match Certificate::from_pem(&pem) {

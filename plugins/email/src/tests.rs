@@ -235,10 +235,7 @@ fn a_template_is_filled_with_the_users_values() {
     assert_eq!(talk.body(), "Dear Al,\r\n482913\r\nsent to alice@example.net, braces {stay}");
     let mut recipients = talk.recipients();
     recipients.sort_unstable();
-    assert_eq!(
-        recipients,
-        ["<alice@example.net>", "<bo@example.net>", "<log@example.org>", "<second@example.org>"]
-    );
+    assert_eq!(recipients, ["<alice@example.net>", "<bo@example.net>", "<log@example.org>", "<second@example.org>"]);
 }
 
 #[test]
@@ -261,7 +258,8 @@ fn line_ends_in_a_value_add_no_header_and_no_recipient() {
     };
     assert_eq!(names(&attacked), [&names(&plain)[..], &[]].concat());
     assert_eq!(attacked.recipients(), ["<alice@example.net>"]);
-    let commands = |talk: &Talk| talk.commands.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    let commands =
+        |talk: &Talk| talk.commands.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(commands(&attacked), commands(&plain));
     assert!(attacked.letter.contains("482913"));
 }
@@ -369,7 +367,11 @@ fn a_server_with_another_certificate_learns_neither_password_nor_letter() {
         assert!(!why.contains("482913"), "{why}");
         let talk = server.talks.recv().unwrap();
         assert!(talk.letter.is_empty());
-        assert!(!talk.commands.iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")), "{:?}", talk.commands);
+        assert!(
+            !talk.commands.iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")),
+            "{:?}",
+            talk.commands
+        );
     }
 }
 

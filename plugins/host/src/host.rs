@@ -11,6 +11,7 @@ use lockgate_plugin::exchange::What;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::PluginError;
 use crate::directory::PluginDirectory;
 use crate::factor::PluginFactor;
 use crate::line::{Deadlines, Known, Line};
@@ -18,7 +19,6 @@ use crate::process::WorkerCommand;
 use crate::report::{PluginReport, PluginState, Role};
 use crate::start::{Plan, load};
 use crate::trust::SearchPath;
-use crate::PluginError;
 
 /// A plugin that the preferences enable.
 #[derive(Debug, Clone)]

@@ -326,8 +326,7 @@ impl Task {
             let _ = job.answer.send(Err(PluginError::Late { after: self.deadlines.total }));
         }
         let Some(running) = &mut self.running else { return };
-        let late: Vec<u64> =
-            running.calls.iter().filter(|(_, call)| call.until <= now).map(|(id, _)| *id).collect();
+        let late: Vec<u64> = running.calls.iter().filter(|(_, call)| call.until <= now).map(|(id, _)| *id).collect();
         let mut after = None;
         for id in late {
             if let Some(call) = running.calls.remove(&id) {

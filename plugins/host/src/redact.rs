@@ -70,7 +70,8 @@ impl Secrets {
         }
         let mut shown = String::with_capacity(text.len());
         for letter in text.chars() {
-            if letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            if letter.is_control()
+                || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
             {
                 shown.extend(letter.escape_default());
             } else {
@@ -114,8 +115,7 @@ mod tests {
     use super::*;
 
     fn fields(pairs: &[(&str, &str)]) -> Fields {
-        let field =
-            |(name, value): &(&str, &str)| ((*name).to_owned(), Zeroizing::new(value.as_bytes().to_vec()));
+        let field = |(name, value): &(&str, &str)| ((*name).to_owned(), Zeroizing::new(value.as_bytes().to_vec()));
         pairs.iter().map(field).collect()
     }
 
@@ -136,8 +136,8 @@ mod tests {
             ("setting.smtp_server", "mail.example.com"),
         ]);
 
-        let shown = Secrets::of_settings(&settings)
-            .blot("open sesame at tokentoken via mail.example.com", [].into_iter());
+        let shown =
+            Secrets::of_settings(&settings).blot("open sesame at tokentoken via mail.example.com", [].into_iter());
 
         assert_eq!(shown, "*** at *** via mail.example.com");
     }

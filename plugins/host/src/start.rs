@@ -67,7 +67,8 @@ impl Plan {
         let until = Instant::now() + limit;
         let late = |_| PluginError::Late { after: limit };
         let file = self.search.find(&self.plugin)?;
-        let (mut worker, said) = timeout_at(until, load(&self.command, file.clone(), self.sha256.clone())).await.map_err(late)??;
+        let (mut worker, said) =
+            timeout_at(until, load(&self.command, file.clone(), self.sha256.clone())).await.map_err(late)??;
         if said.name != self.plugin {
             let why = format!("it calls itself {:?}, the preferences call it {:?}", said.name, self.plugin);
             return Err(PluginError::Refused { path: file, why });
@@ -106,7 +107,11 @@ async fn introduced(worker: &mut Worker, file: &Path) -> Result<Description, Plu
         match worker.hear().await {
             Some(Heard::Report(Report::Hello(said))) => {
                 let known = abi::DELIVERS | abi::VERIFIES | abi::DIRECTORY | abi::EVENTS;
-                return if said.roles & known == 0 || said.roles & !known != 0 { Err(PluginError::Garbage) } else { Ok(said) };
+                return if said.roles & known == 0 || said.roles & !known != 0 {
+                    Err(PluginError::Garbage)
+                } else {
+                    Ok(said)
+                };
             }
             Some(Heard::Report(Report::Refused(why))) => {
                 let why = Secrets::default().blot(&why, [].into_iter());
@@ -129,7 +134,8 @@ async fn opened(worker: &mut Worker) -> Result<(), PluginError> {
             Some(Heard::Report(Report::Answer { id: 0, status: abi::OK, .. })) => return Ok(()),
             Some(Heard::Report(Report::Answer { id: 0, fields, .. })) => {
                 let why = fields.iter().find(|(name, _)| name == "error").map(|(_, why)| why);
-                let why = why.map_or_else(|| "no reason given".to_owned(), |why| String::from_utf8_lossy(why).into_owned());
+                let why =
+                    why.map_or_else(|| "no reason given".to_owned(), |why| String::from_utf8_lossy(why).into_owned());
                 return Err(PluginError::Settings { why });
             }
             Some(Heard::Report(Report::Log { .. })) => {}

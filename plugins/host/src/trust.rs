@@ -246,8 +246,7 @@ mod tests {
     #[test]
     fn plugins_are_found_in_the_home_first_then_beside_the_program_then_in_lib() {
         let root = tempfile::tempdir().unwrap();
-        let (home, bin, lib) =
-            (root.path().join("home"), root.path().join("bin"), root.path().join("lib/lockgate"));
+        let (home, bin, lib) = (root.path().join("home"), root.path().join("bin"), root.path().join("lib/lockgate"));
         let places = [
             home.join("plugins/lockgate_a-b.so"),
             bin.join("lockgate_a-b.so"),

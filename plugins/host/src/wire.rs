@@ -156,11 +156,7 @@ impl Report {
                 })
             }
             2 => Self::Refused(rest.text(4096)?),
-            3 => Self::Answer {
-                id: rest.u64()?,
-                status: i32::from_be_bytes(rest.array()?),
-                fields: rest.fields()?,
-            },
+            3 => Self::Answer { id: rest.u64()?, status: i32::from_be_bytes(rest.array()?), fields: rest.fields()? },
             4 => Self::Log { level: rest.u32()?, text: rest.text(4096)? },
             _ => return Err(Garbage),
         };

@@ -45,7 +45,7 @@ impl House {
         for folder in [home.path(), &plugins] {
             fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         }
-        let worker = WorkerCommand::new(std::env::current_exe().unwrap())
+        let worker = WorkerCommand::new("/proc/self/exe")
             .variable("LOCKGATE_TEST_WORKER", "1")
             .argument("--test-threads=1")
             .argument("--exact")
@@ -88,7 +88,7 @@ fn spec(plugin: &str) -> PluginSpec {
 }
 
 /// Compiles a C file of this crate into a shared object of its own.
-fn compiled(source: &str, definitions: &[&str]) -> PathBuf {
+fn compiled(source: &str, definitions: &[&str]) -> tempfile::TempPath {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let built = tempfile::Builder::new().suffix(".so").tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let output = Command::new("cc")
@@ -103,7 +103,7 @@ fn compiled(source: &str, definitions: &[&str]) -> PathBuf {
         .output()
         .expect("a C compiler named cc");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    built.into_temp_path().keep().unwrap()
+    built.into_temp_path()
 }
 
 fn alice() -> FactorUser {
@@ -250,10 +250,11 @@ async fn a_worker_has_no_rights_no_descriptors_and_no_environment_to_speak_of() 
     let rights = begin(&only(&host), "rights").await.unwrap();
 
     drop(inherited);
-    let common = "privileges=1 dumpable=0 core=0 path=0 stdin=0 sockets=2";
+    // What it needs to reach a gateway is there: the resolver's files, and the TLS roots where the system has them.
+    let common = "privileges=1 dumpable=0 core=0 path=0 stdin=0 sockets=2 names=1 roots=1";
     assert!(rights.starts_with(common), "{rights}");
     if sandbox != "none" {
-        assert!(rights.contains("read=0 write=0 hosts=1"), "{rights}");
+        assert!(rights.contains("read=0 write=0"), "{rights}");
     }
 }
 
@@ -421,16 +422,16 @@ async fn a_plugin_that_does_not_take_its_settings_or_hangs_over_them_cannot_serv
 
 #[tokio::test]
 async fn one_plugin_that_hangs_does_not_hold_up_another() {
-    let house = House::misbehaving(&[]);
+    let mut house = House::misbehaving(&[]);
+    house.settings.deadlines.call = Duration::from_secs(4);
     house.install("panicking", &beside("examples/libpanicking.so"));
     let host = house.start(&["misbehaving", "panicking"]).await;
     let [bad, good] = host.factors().try_into().ok().unwrap();
 
     let hung = tokio::spawn(async move { begin(&bad, "hang").await });
-    let started = Instant::now();
     assert_eq!(begin(&good, "ok").await.unwrap(), "fine");
 
-    assert!(started.elapsed() < Duration::from_millis(600));
+    assert!(!hung.is_finished());
     assert!(hung.await.unwrap().is_err());
 }
 

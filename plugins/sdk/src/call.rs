@@ -74,11 +74,7 @@ impl<'a> Call<'a> {
     /// # Safety
     /// `raw` is the call that the host passed to the function running now, on this thread, and `'a` ends with it.
     pub(crate) unsafe fn new(host: Host, raw: *mut RawCall) -> Self {
-        Self {
-            host,
-            raw,
-            borrowed: PhantomData,
-        }
+        Self { host, raw, borrowed: PhantomData }
     }
 
     /// The value of a field, or `None` where the call has no such field.
@@ -109,16 +105,10 @@ impl<'a> Call<'a> {
     /// # Errors
     /// Where the host refuses it: larger than [`abi::MAX_VALUE`], or too many.
     pub fn set(&self, name: &str, value: &[u8]) -> Result<(), Failure> {
-        let refused = || {
-            Failure::error(format!(
-                "the host refuses the field {name}: too large or too many"
-            ))
-        };
+        let refused = || Failure::error(format!("the host refuses the field {name}: too large or too many"));
         let c_name = CString::new(name).map_err(|_| refused())?;
         // SAFETY: the call is alive (see `new`), name and value are ours and are copied before the function returns.
-        let taken = unsafe {
-            (self.host.table.set)(self.raw, c_name.as_ptr(), value.as_ptr(), value.len())
-        };
+        let taken = unsafe { (self.host.table.set)(self.raw, c_name.as_ptr(), value.as_ptr(), value.len()) };
         if taken == 1 { Ok(()) } else { Err(refused()) }
     }
 
@@ -144,9 +134,7 @@ impl<'a> Settings<'a> {
     /// The text of a setting, or `None` where it is not set or blank.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.0
-            .text(&format!("setting.{key}"))
-            .filter(|value| !value.trim().is_empty())
+        self.0.text(&format!("setting.{key}")).filter(|value| !value.trim().is_empty())
     }
 
     /// The text of a setting that has to be there.
@@ -154,8 +142,7 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// Where it is not set or blank; the message names the key.
     pub fn required(&self, key: &str) -> Result<&'a str, Failure> {
-        self.text(key)
-            .ok_or_else(|| Failure::error(format!("the setting {key} is missing")))
+        self.text(key).ok_or_else(|| Failure::error(format!("the setting {key} is missing")))
     }
 
     /// A setting that is `true` or `false`; `default` where it is not set.
@@ -167,9 +154,7 @@ impl<'a> Settings<'a> {
             None => Ok(default),
             Some("true") => Ok(true),
             Some("false") => Ok(false),
-            Some(_) => Err(Failure::error(format!(
-                "the setting {key} is neither true nor false"
-            ))),
+            Some(_) => Err(Failure::error(format!("the setting {key} is neither true nor false"))),
         }
     }
 
@@ -201,9 +186,7 @@ impl<'a> User<'a> {
     /// # Errors
     /// Where the host did not say it.
     pub fn name(&self) -> Result<&'a str, Failure> {
-        self.0
-            .text("user.name")
-            .ok_or_else(|| Failure::error("the call names no user"))
+        self.0.text("user.name").ok_or_else(|| Failure::error("the call names no user"))
     }
 
     /// The mail address, where the account has one.
@@ -233,9 +216,7 @@ impl<'a> User<'a> {
     /// What [`Factor::enroll`](crate::Factor::enroll) made for this user; `None` while they are not enrolled.
     #[must_use]
     pub fn secret(&self) -> Option<&'a [u8]> {
-        self.0
-            .bytes("user.secret")
-            .filter(|secret| !secret.is_empty())
+        self.0.bytes("user.secret").filter(|secret| !secret.is_empty())
     }
 
     fn present(&self, field: &str) -> Option<&'a str> {

@@ -129,24 +129,14 @@ impl Table {
                 text(raw.name, "name", 64)?,
                 text(raw.version, "version", 64)?,
                 text(raw.summary, "summary", 1024)?,
-                if raw.settings.is_null() {
-                    String::new()
-                } else {
-                    text(raw.settings, "settings", abi::MAX_VALUE)?
-                },
+                if raw.settings.is_null() { String::new() } else { text(raw.settings, "settings", abi::MAX_VALUE)? },
             )
         };
         let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
         if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
             return Err(TableError::Text { which: "name" });
         }
-        let table = Self {
-            raw,
-            name,
-            version,
-            summary,
-            settings,
-        };
+        let table = Self { raw, name, version, summary, settings };
         table.roles_are_backed()?;
         Ok(table)
     }
@@ -175,26 +165,11 @@ impl Table {
         for (there, which) in [
             (roles != 0, "a role"),
             (raw.open.is_some(), "open"),
-            (
-                !factor || raw.serves.is_some(),
-                "serves, which a factor needs",
-            ),
-            (
-                !factor || raw.begin.is_some(),
-                "begin, which a factor needs",
-            ),
-            (
-                roles & abi::VERIFIES == 0 || raw.verify.is_some(),
-                "verify, which a factor that verifies needs",
-            ),
-            (
-                roles & abi::DIRECTORY == 0 || raw.check_password.is_some(),
-                "check_password, which a directory needs",
-            ),
-            (
-                roles & abi::EVENTS == 0 || raw.event.is_some(),
-                "event, which the role events needs",
-            ),
+            (!factor || raw.serves.is_some(), "serves, which a factor needs"),
+            (!factor || raw.begin.is_some(), "begin, which a factor needs"),
+            (roles & abi::VERIFIES == 0 || raw.verify.is_some(), "verify, which a factor that verifies needs"),
+            (roles & abi::DIRECTORY == 0 || raw.check_password.is_some(), "check_password, which a directory needs"),
+            (roles & abi::EVENTS == 0 || raw.event.is_some(), "event, which the role events needs"),
         ] {
             if !there {
                 return Err(TableError::Role { which });
@@ -224,19 +199,11 @@ impl Table {
         };
         let mut instance = ptr::null_mut();
         // SAFETY: the function comes from a checked table; host table, call and out pointer live long enough.
-        let (status, answer) = exchange(settings, now, |call| unsafe {
-            open(&raw const HOST, call, &mut instance)
-        });
+        let (status, answer) = exchange(settings, now, |call| unsafe { open(&raw const HOST, call, &mut instance) });
         if status == abi::OK {
-            return Ok(Instance {
-                table: self,
-                raw: instance,
-            });
+            return Ok(Instance { table: self, raw: instance });
         }
-        let why = answer
-            .iter()
-            .find(|(name, _)| name == "error")
-            .map(|(_, why)| why.as_slice());
+        let why = answer.iter().find(|(name, _)| name == "error").map(|(_, why)| why.as_slice());
         Err(why.map_or_else(
             || format!("open returned {status} and no reason"),
             |why| String::from_utf8_lossy(why).into_owned(),
@@ -269,13 +236,7 @@ impl Instance {
         match self.table.function(what) {
             // SAFETY: the function comes from a checked table and gets the instance that the same table made.
             Some(function) => exchange(fields, now, |call| unsafe { function(self.raw, call) }),
-            None => (
-                abi::ERROR,
-                vec![(
-                    "error".to_owned(),
-                    Zeroizing::new(b"no such function".to_vec()),
-                )],
-            ),
+            None => (abi::ERROR, vec![("error".to_owned(), Zeroizing::new(b"no such function".to_vec()))]),
         }
     }
 
@@ -303,22 +264,10 @@ struct Exchange {
 }
 
 fn exchange(fields: Fields, now: u64, run: impl FnOnce(*mut RawCall) -> i32) -> (i32, Fields) {
-    let input = fields
-        .into_iter()
-        .filter_map(|(name, value)| Some((CString::new(name).ok()?, value)));
-    let exchange = Exchange {
-        input: input.collect(),
-        output: Mutex::default(),
-        now,
-    };
+    let input = fields.into_iter().filter_map(|(name, value)| Some((CString::new(name).ok()?, value)));
+    let exchange = Exchange { input: input.collect(), output: Mutex::default(), now };
     let status = run((&raw const exchange).cast_mut().cast());
-    (
-        status,
-        exchange
-            .output
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner),
-    )
+    (status, exchange.output.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// # Safety
@@ -336,12 +285,7 @@ unsafe fn text(raw: *const c_char, which: &'static str, max: usize) -> Result<St
 
 /// # Safety
 /// The plugin's promises: a live call, a NUL-terminated name, two places for the answer.
-unsafe extern "C" fn get(
-    call: *mut RawCall,
-    name: *const c_char,
-    value: *mut *const u8,
-    len: *mut usize,
-) -> i32 {
+unsafe extern "C" fn get(call: *mut RawCall, name: *const c_char, value: *mut *const u8, len: *mut usize) -> i32 {
     if name.is_null() || value.is_null() || len.is_null() {
         return 0;
     }
@@ -351,11 +295,7 @@ unsafe extern "C" fn get(
     };
     // SAFETY: checked not to be null; NUL-terminated by the plugin's promise.
     let name = unsafe { CStr::from_ptr(name) };
-    match exchange
-        .input
-        .iter()
-        .find(|(known, _)| known.as_c_str() == name)
-    {
+    match exchange.input.iter().find(|(known, _)| known.as_c_str() == name) {
         Some((_, found)) => {
             // SAFETY: checked not to be null; the plugin promises two places to write to.
             unsafe {
@@ -370,12 +310,7 @@ unsafe extern "C" fn get(
 
 /// # Safety
 /// The plugin's promises: a live call, a NUL-terminated name, `len` bytes at `value`.
-unsafe extern "C" fn set(
-    call: *mut RawCall,
-    name: *const c_char,
-    value: *const u8,
-    len: usize,
-) -> i32 {
+unsafe extern "C" fn set(call: *mut RawCall, name: *const c_char, value: *const u8, len: usize) -> i32 {
     // The length is judged before a byte is read.
     if name.is_null() || len > abi::MAX_VALUE || (value.is_null() && len > 0) {
         return 0;
@@ -396,19 +331,11 @@ unsafe extern "C" fn set(
         unsafe { std::slice::from_raw_parts(value, len) }.to_vec()
     };
     let bytes = Zeroizing::new(bytes);
-    let mut output = exchange
-        .output
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut output = exchange.output.lock().unwrap_or_else(PoisonError::into_inner);
     let known = output.iter().position(|(known, _)| known == name);
-    let others: usize = output
-        .iter()
-        .filter(|(known, _)| known != name)
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if others + name.len() + len > MAX_ANSWER
-        || (known.is_none() && output.len() >= abi::MAX_FIELDS)
-    {
+    let others: usize =
+        output.iter().filter(|(known, _)| known != name).map(|(name, value)| name.len() + value.len()).sum();
+    if others + name.len() + len > MAX_ANSWER || (known.is_none() && output.len() >= abi::MAX_FIELDS) {
         return 0;
     }
     match known.and_then(|at| output.get_mut(at)) {
@@ -436,20 +363,11 @@ unsafe extern "C" fn now(call: *mut RawCall) -> u64 {
     // SAFETY: a call that the plugin was given is an `Exchange` of ours that is only read while it is alive.
     match unsafe { call.cast::<Exchange>().cast_const().as_ref() } {
         Some(exchange) => exchange.now,
-        None => SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
+        None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
     }
 }
 
-static HOST: HostTable = HostTable {
-    abi: abi::ABI,
-    size: size_of::<HostTable>() as u32,
-    get,
-    set,
-    log,
-    now,
-};
+static HOST: HostTable = HostTable { abi: abi::ABI, size: size_of::<HostTable>() as u32, get, set, log, now };
 static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// Bytes of all names and values that one answer may have.
@@ -458,238 +376,4 @@ const MAX_TABLE: usize = 64 * 1024;
 const MAX_LINE: usize = 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Begin, Begun, Enrolment, Expects, Factor, Failure, Plugin, Settings, Used, User, Verdict,
-        Verify,
-    };
-
-    struct Echo(String);
-
-    impl Plugin for Echo {
-        fn open(settings: &Settings<'_>) -> Result<Self, Failure> {
-            Ok(Self(settings.required("word")?.to_owned()))
-        }
-    }
-
-    impl Factor for Echo {
-        fn serves(&self, user: &User<'_>) -> Result<bool, Failure> {
-            Ok(user.extra("pager").is_some())
-        }
-        fn enroll(&self, user: &User<'_>) -> Result<Enrolment, Failure> {
-            Ok(Enrolment {
-                secret: vec![0, 255],
-                uri: format!("echo:{}", user.name()?),
-            })
-        }
-        fn begin(&self, ask: &Begin<'_>) -> Result<Begun, Failure> {
-            match ask.code()? {
-                "panic" => panic!("a secret word"),
-                "away" => Err(Failure::unavailable("the gateway is away")),
-                _ => Ok(Begun {
-                    prompt: self.0.clone(),
-                    expects: Expects::Nothing,
-                    state: b"state".to_vec(),
-                }),
-            }
-        }
-        fn verify(&self, ask: &Verify<'_>) -> Result<Verdict, Failure> {
-            Ok(match (ask.answer(), ask.state()) {
-                ("right", b"state") => Verdict::Right(Used::Step(ask.now() / 30)),
-                ("later", _) => Verdict::Later,
-                _ => Verdict::Wrong,
-            })
-        }
-    }
-
-    const SETTINGS: &str = r#"{"type":"object"}"#;
-    crate::export! {
-        plugin: Echo,
-        name: "echo",
-        summary: "says the word",
-        settings: SETTINGS,
-        roles: [delivers, verifies, enrols],
-        flags: [single_threaded, waits_for_person],
-    }
-
-    unsafe extern "C" {
-        safe fn lockgate_plugin_v1() -> *const PluginTable;
-    }
-
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
-        let field = |(name, value): &(&str, &str)| {
-            (
-                (*name).to_owned(),
-                Zeroizing::new(value.as_bytes().to_vec()),
-            )
-        };
-        pairs.iter().map(field).collect()
-    }
-
-    fn table() -> Table {
-        // SAFETY: the plugin of this module, which is never unloaded.
-        unsafe { Table::read(lockgate_plugin_v1()) }.unwrap()
-    }
-
-    fn instance() -> Instance {
-        table().open(fields(&[("setting.word", "say")]), 0).unwrap()
-    }
-
-    fn field<'a>(answer: &'a Fields, name: &str) -> Option<&'a [u8]> {
-        answer
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_slice())
-    }
-
-    #[test]
-    fn the_table_says_what_the_macro_was_given() {
-        let table = table();
-
-        assert_eq!(
-            (table.name.as_str(), table.settings.as_str()),
-            ("echo", SETTINGS)
-        );
-        assert_eq!(table.roles(), abi::DELIVERS | abi::VERIFIES);
-        assert_eq!(table.flags(), abi::SINGLE_THREADED | abi::WAITS_FOR_PERSON);
-        assert!(table.enrols());
-    }
-
-    #[test]
-    fn a_missing_setting_refuses_the_instance_and_names_the_key() {
-        let refused = table().open(Fields::new(), 0).err();
-
-        assert_eq!(refused.as_deref(), Some("the setting word is missing"));
-    }
-
-    #[test]
-    fn what_goes_in_and_out_is_read_by_name() {
-        let instance = instance();
-        let user = [
-            ("user.name", "alice"),
-            ("user.x_pager", "17"),
-            ("code", "123456"),
-        ];
-
-        assert_eq!(instance.call(What::Serves, fields(&user), 0).0, abi::OK);
-        assert_eq!(instance.call(What::Serves, Fields::new(), 0).0, abi::NO);
-        let (status, enrolled) = instance.call(What::Enroll, fields(&user), 0);
-        assert_eq!(
-            (status, field(&enrolled, "secret")),
-            (abi::OK, Some(&[0, 255][..]))
-        );
-        let (status, begun) = instance.call(What::Begin, fields(&user), 0);
-        assert_eq!(
-            (status, field(&begun, "prompt")),
-            (abi::OK, Some(&b"say"[..]))
-        );
-        assert_eq!(field(&begun, "expects"), Some(&b"nothing"[..]));
-        let (status, right) = instance.call(
-            What::Verify,
-            fields(&[("answer", "right"), ("state", "state")]),
-            90,
-        );
-        assert_eq!((status, field(&right, "used")), (abi::OK, Some(&b"3"[..])));
-        let later = instance.call(What::Verify, fields(&[("answer", "later")]), 90);
-        assert_eq!(later.0, abi::LATER);
-        instance.close();
-    }
-
-    #[test]
-    fn a_panic_becomes_an_error_that_does_not_repeat_its_words() {
-        let (status, answer) = instance().call(What::Begin, fields(&[("code", "panic")]), 0);
-
-        assert_eq!(status, abi::ERROR);
-        assert_eq!(field(&answer, "error"), Some(&b"the plugin panicked"[..]));
-    }
-
-    #[test]
-    fn a_failure_carries_its_reason_to_the_host() {
-        let (status, answer) = instance().call(What::Begin, fields(&[("code", "away")]), 0);
-
-        assert_eq!(status, abi::UNAVAILABLE);
-        assert_eq!(field(&answer, "error"), Some(&b"the gateway is away"[..]));
-    }
-
-    #[test]
-    fn a_function_that_the_plugin_lacks_is_an_error() {
-        assert_eq!(
-            instance().call(What::CheckPassword, Fields::new(), 0).0,
-            abi::ERROR
-        );
-    }
-
-    #[test]
-    fn a_value_too_large_or_a_null_with_a_length_is_refused_before_it_is_read() {
-        let (_, answer) = exchange(Fields::new(), 0, |call| {
-            // SAFETY: the call is alive; the values below are refused unread, which is what is tried here.
-            unsafe {
-                assert_eq!(set(call, c"big".as_ptr(), ptr::dangling(), usize::MAX), 0);
-                assert_eq!(set(call, c"null".as_ptr(), ptr::null(), 4), 0);
-                assert_eq!(set(call, c"".as_ptr(), b"x".as_ptr(), 1), 0);
-                assert_eq!(set(ptr::null_mut(), c"n".as_ptr(), b"x".as_ptr(), 1), 0);
-            }
-            abi::OK
-        });
-
-        assert!(answer.is_empty());
-    }
-
-    #[test]
-    fn an_answer_is_bounded_in_fields_and_in_bytes() {
-        let value = vec![b'x'; abi::MAX_VALUE];
-        let (_, answer) = exchange(Fields::new(), 0, |call| {
-            for at in 0..abi::MAX_FIELDS * 2 {
-                let name = CString::new(at.to_string()).unwrap();
-                // SAFETY: the call is alive, name and value are ours.
-                unsafe { set(call, name.as_ptr(), value.as_ptr(), at % 2 * value.len()) };
-            }
-            abi::OK
-        });
-
-        assert!(answer.len() <= abi::MAX_FIELDS);
-        assert!(
-            answer
-                .iter()
-                .map(|(name, value)| name.len() + value.len())
-                .sum::<usize>()
-                <= MAX_ANSWER
-        );
-    }
-
-    #[test]
-    fn a_table_of_another_abi_or_size_is_refused_with_both_numbers() {
-        let table = |number, size| PluginTable {
-            abi: number,
-            size,
-            roles: abi::EVENTS,
-            flags: 0,
-            name: c"n".as_ptr(),
-            version: c"1".as_ptr(),
-            summary: c"s".as_ptr(),
-            settings: ptr::null(),
-            open: None,
-            close: None,
-            serves: None,
-            enroll: None,
-            begin: None,
-            verify: None,
-            check_password: None,
-            event: None,
-        };
-        let read = |table: PluginTable| {
-            // SAFETY: the table is leaked, so it lives as long as the process.
-            unsafe { Table::read(Box::leak(Box::new(table))) }
-                .err()
-                .unwrap()
-                .to_string()
-        };
-        let right = size_of::<PluginTable>() as u32;
-
-        assert!(read(table(2, right)).contains("ABI 2, this Lockgate speaks ABI 1"));
-        assert!(read(table(1, right - 8)).contains(&format!("{} bytes", right - 8)));
-        assert!(read(table(1, u32::MAX)).contains("4294967295 bytes"));
-        assert!(read(table(1, right)).contains("open"));
-    }
-}
+mod tests;

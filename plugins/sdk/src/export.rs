@@ -11,8 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::abi::{self, HostTable, RawCall};
 use crate::call::{Call, Host, Settings, User};
 use crate::roles::{
-    Begin, CheckPassword, Directory, Events, Expects, Factor, Failure, Plugin, Standing, Used,
-    Verdict, Verify,
+    Begin, CheckPassword, Directory, Events, Expects, Factor, Failure, Plugin, Standing, Used, Verdict, Verify,
 };
 
 /// An instance as it lies behind the host's pointer.
@@ -61,15 +60,7 @@ pub unsafe extern "C" fn close<T: Plugin>(instance: *mut c_void) {
 /// As [`with`].
 pub unsafe extern "C" fn serves<T: Factor>(instance: *mut c_void, call: *mut RawCall) -> i32 {
     // SAFETY: the host's promises, passed on.
-    unsafe {
-        with::<T>(instance, call, |plugin, call| {
-            Ok(if plugin.serves(&User(call))? {
-                abi::OK
-            } else {
-                abi::NO
-            })
-        })
-    }
+    unsafe { with::<T>(instance, call, |plugin, call| Ok(if plugin.serves(&User(call))? { abi::OK } else { abi::NO })) }
 }
 
 /// # Safety
@@ -108,43 +99,36 @@ pub unsafe extern "C" fn begin<T: Factor>(instance: *mut c_void, call: *mut RawC
 pub unsafe extern "C" fn verify<T: Factor>(instance: *mut c_void, call: *mut RawCall) -> i32 {
     // SAFETY: the host's promises, passed on.
     unsafe {
-        with::<T>(instance, call, |plugin, call| {
-            match plugin.verify(&Verify(call))? {
-                Verdict::Right(used) => {
-                    match used {
-                        Used::Step(step) => call.set("used", step.to_string().as_bytes())?,
-                        Used::Once(bytes) => call.set("used", &bytes)?,
-                    }
-                    Ok(abi::OK)
+        with::<T>(instance, call, |plugin, call| match plugin.verify(&Verify(call))? {
+            Verdict::Right(used) => {
+                match used {
+                    Used::Step(step) => call.set("used", step.to_string().as_bytes())?,
+                    Used::Once(bytes) => call.set("used", &bytes)?,
                 }
-                Verdict::Wrong => Ok(abi::NO),
-                Verdict::Later => Ok(abi::LATER),
+                Ok(abi::OK)
             }
+            Verdict::Wrong => Ok(abi::NO),
+            Verdict::Later => Ok(abi::LATER),
         })
     }
 }
 
 /// # Safety
 /// As [`with`].
-pub unsafe extern "C" fn check_password<T: Directory>(
-    instance: *mut c_void,
-    call: *mut RawCall,
-) -> i32 {
+pub unsafe extern "C" fn check_password<T: Directory>(instance: *mut c_void, call: *mut RawCall) -> i32 {
     // SAFETY: the host's promises, passed on.
     unsafe {
-        with::<T>(instance, call, |plugin, call| {
-            match plugin.check_password(&CheckPassword(call))? {
-                Standing::Right(properties) => {
-                    for (key, value) in properties {
-                        call.set(&format!("account.{key}"), value.as_bytes())?;
-                    }
-                    Ok(abi::OK)
+        with::<T>(instance, call, |plugin, call| match plugin.check_password(&CheckPassword(call))? {
+            Standing::Right(properties) => {
+                for (key, value) in properties {
+                    call.set(&format!("account.{key}"), value.as_bytes())?;
                 }
-                Standing::Wrong => Ok(abi::NO),
-                Standing::Unknown => {
-                    call.set("unknown", b"1")?;
-                    Ok(abi::NO)
-                }
+                Ok(abi::OK)
+            }
+            Standing::Wrong => Ok(abi::NO),
+            Standing::Unknown => {
+                call.set("unknown", b"1")?;
+                Ok(abi::NO)
             }
         })
     }
@@ -156,9 +140,7 @@ pub unsafe extern "C" fn event<T: Events>(instance: *mut c_void, call: *mut RawC
     // SAFETY: the host's promises, passed on.
     unsafe {
         with::<T>(instance, call, |plugin, call| {
-            let json = call
-                .text("event")
-                .ok_or_else(|| Failure::error("the call brings no event"))?;
+            let json = call.text("event").ok_or_else(|| Failure::error("the call brings no event"))?;
             plugin.event(json)?;
             Ok(abi::OK)
         })
@@ -208,10 +190,7 @@ pub const fn terminated<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
     let (mut rest, mut at) = (text.as_bytes(), 0);
     while let [first, others @ ..] = rest {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "evaluated by the compiler, which refuses what is out of bounds"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which refuses what is out of bounds")]
         let place = &mut bytes[at];
         *place = *first;
         rest = others;

@@ -52,6 +52,6 @@ pub mod template;
 
 pub use call::{Call, Host, Level, Origin, Settings, User};
 pub use roles::{
-    Begin, Begun, CheckPassword, Directory, Enrolment, Events, Expects, Factor, Failure, Plugin,
-    Standing, Used, Verdict, Verify,
+    Begin, Begun, CheckPassword, Directory, Enrolment, Events, Expects, Factor, Failure, Plugin, Standing, Used,
+    Verdict, Verify,
 };

@@ -135,9 +135,7 @@ impl<'a> Begin<'a> {
     /// # Errors
     /// Where there is none: the factor is not one that delivers.
     pub fn code(&self) -> Result<&'a str, Failure> {
-        self.0
-            .text("code")
-            .ok_or_else(|| Failure::error("the call brings no code to deliver"))
+        self.0.text("code").ok_or_else(|| Failure::error("the call brings no code to deliver"))
     }
 
     /// Seconds since 1970 UTC by the server's clock.
@@ -171,10 +169,7 @@ pub enum Expects {
 impl Begun {
     /// A prompt that asks for a code, and nothing to remember.
     pub fn prompt(prompt: impl Into<String>) -> Self {
-        Self {
-            prompt: prompt.into(),
-            ..Self::default()
-        }
+        Self { prompt: prompt.into(), ..Self::default() }
     }
 }
 

@@ -131,8 +131,7 @@ impl Template {
         if last {
             order.reverse();
         }
-        let (at, before, separator, after) =
-            order.into_iter().find_map(|at| self.split_piece(at, separators, last))?;
+        let (at, before, separator, after) = order.into_iter().find_map(|at| self.split_piece(at, separators, last))?;
         let mut left = Self { pieces: self.pieces.get(..at).unwrap_or_default().to_vec() };
         left.push_text(before);
         let mut right = Self::default();
@@ -141,12 +140,7 @@ impl Template {
         Some((left, separator, right))
     }
 
-    fn split_piece(
-        &self,
-        at: usize,
-        separators: &[char],
-        last: bool,
-    ) -> Option<(usize, &str, char, &str)> {
+    fn split_piece(&self, at: usize, separators: &[char], last: bool) -> Option<(usize, &str, char, &str)> {
         let Some(Piece::Text(text)) = self.pieces.get(at) else { return None };
         let place = if last { text.rfind(separators) } else { text.find(separators) }?;
         let (before, from) = text.split_at(place);
@@ -211,7 +205,8 @@ mod tests {
     fn values_are_not_looked_at_again() {
         let template = parse("{otp_to}{otp_token}");
 
-        let twice = template.fill(str::to_owned, |name| if name == "otp_to" { "{otp_token}".into() } else { "9".into() });
+        let twice =
+            template.fill(str::to_owned, |name| if name == "otp_to" { "{otp_token}".into() } else { "9".into() });
 
         assert_eq!(twice, "{otp_token}9");
     }
@@ -221,9 +216,15 @@ mod tests {
         let template = parse("a{otp_to}b@c@{otp_token}/d");
 
         let (before, separator, after) = template.rsplit_once(&['@']).unwrap();
-        assert_eq!((filled(&before).as_str(), separator, filled(&after).as_str()), ("a<otp_to>b@c", '@', "<otp_token>/d"));
+        assert_eq!(
+            (filled(&before).as_str(), separator, filled(&after).as_str()),
+            ("a<otp_to>b@c", '@', "<otp_token>/d")
+        );
         let (before, separator, after) = template.split_once(&['/', '@']).unwrap();
-        assert_eq!((filled(&before).as_str(), separator, filled(&after).as_str()), ("a<otp_to>b", '@', "c@<otp_token>/d"));
+        assert_eq!(
+            (filled(&before).as_str(), separator, filled(&after).as_str()),
+            ("a<otp_to>b", '@', "c@<otp_token>/d")
+        );
         assert!(template.split_once(&['<']).is_none());
         assert_eq!(template.fixed(), None);
         assert_eq!(before.strip_prefix("a").unwrap().fixed(), None);

@@ -1,10 +1,6 @@
 //! The header and the Rust tables are one border: every size, offset and constant is compared.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail loudly"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
 
 use std::mem::offset_of;
 use std::path::Path;
@@ -41,39 +37,22 @@ fn compile(source: &str, name: &str) -> std::path::PathBuf {
     let (file, program) = (folder.join(format!("{name}.c")), folder.join(name));
     std::fs::write(&file, source).unwrap();
     let made = Command::new("cc")
-        .args([
-            "-std=c99",
-            "-Wall",
-            "-Wextra",
-            "-Wpedantic",
-            "-Werror",
-            "-I",
-            env!("CARGO_MANIFEST_DIR"),
-        ])
+        .args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I", env!("CARGO_MANIFEST_DIR")])
         .arg(&file)
         .arg("-o")
         .arg(&program)
         .output()
         .expect("a C compiler named cc");
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     program
 }
 
 #[test]
 fn the_header_and_the_rust_tables_have_the_same_sizes_offsets_and_constants() {
     let asked = rust_says();
-    let lines: String = asked
-        .iter()
-        .map(|(what, _)| format!("  printf(\"%zu\\n\", (size_t)({what}));\n"))
-        .collect();
+    let lines: String = asked.iter().map(|(what, _)| format!("  printf(\"%zu\\n\", (size_t)({what}));\n")).collect();
     let program = compile(
-        &format!(
-            "#include <stdio.h>\n#include \"lockgate_plugin.h\"\nint main(void) {{\n{lines}  return 0;\n}}\n"
-        ),
+        &format!("#include <stdio.h>\n#include \"lockgate_plugin.h\"\nint main(void) {{\n{lines}  return 0;\n}}\n"),
         "border",
     );
 

@@ -94,9 +94,10 @@ impl Gateway {
         let answer = request.send().map_err(|error| Failure::unavailable(what_went_wrong(&error)))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
-            status if status.is_redirection() => {
-                Err(Failure::unavailable(format!("the gateway answered {}; redirects are not followed", status.as_u16())))
-            }
+            status if status.is_redirection() => Err(Failure::unavailable(format!(
+                "the gateway answered {}; redirects are not followed",
+                status.as_u16()
+            ))),
             status => Err(Failure::unavailable(format!("the gateway answered {}", status.as_u16()))),
         }
     }
@@ -144,7 +145,9 @@ fn through(proxy: &str, stays_here: bool) -> Result<Proxy, Failure> {
 fn prompt(phone: &str) -> String {
     let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
     match digits.as_slice() {
-        [_, _, _, .., last_but_one, last] => format!("Code sent by text message to the number ending in {last_but_one}{last}"),
+        [_, _, _, .., last_but_one, last] => {
+            format!("Code sent by text message to the number ending in {last_but_one}{last}")
+        }
         _ => "Code sent by text message".to_owned(),
     }
 }

@@ -102,7 +102,9 @@ impl Request {
             return Err(Failure::error("otp_url has no host that reads"));
         }
         if scheme == "http" && !is_loopback(&example) {
-            return Err(Failure::error("otp_url is http:// to another machine, which shows codes to the network; use https://"));
+            return Err(Failure::error(
+                "otp_url is http:// to another machine, which shows codes to the network; use https://",
+            ));
         }
         request.shape = Shape::of(&example);
         if !request.carries_the_code() {
@@ -132,7 +134,8 @@ impl Request {
         let body = match &self.body {
             Body::None => None,
             Body::Form(form) => {
-                let filled = form.fill(|text| utf8_percent_encode(text, FORM_TEXT).to_string(), |name| strict(&value(name)));
+                let filled =
+                    form.fill(|text| utf8_percent_encode(text, FORM_TEXT).to_string(), |name| strict(&value(name)));
                 Some(("application/x-www-form-urlencoded", filled))
             }
             Body::Json(json) => Some(("application/json", json.fill(str::to_owned, |name| in_json(&value(name))))),

@@ -68,7 +68,8 @@ fn read_request(stream: &TcpStream) -> Received {
         let Some((name, value)) = header.trim_end().split_once(':') else { break };
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     Received { line: line.trim_end().to_owned(), headers, body: String::from_utf8(body).unwrap() }
@@ -110,7 +111,8 @@ fn a_twilio_request_arrives_with_basic_and_a_form() {
     ])
     .unwrap();
 
-    let (status, prompt) = begin(&plugin, &[("user.name", "alice"), ("user.phone", "+491701234567"), ("code", "482913")]);
+    let (status, prompt) =
+        begin(&plugin, &[("user.name", "alice"), ("user.phone", "+491701234567"), ("code", "482913")]);
 
     assert_eq!((status, prompt.as_str()), (abi::OK, "Code sent by text message to the number ending in 67"));
     let received = gateway.received.recv().unwrap();
@@ -124,13 +126,12 @@ fn a_twilio_request_arrives_with_basic_and_a_form() {
 #[test]
 fn values_in_path_and_query_are_encoded_and_cannot_add_a_parameter() {
     let gateway = TestGateway::ok();
-    let url = format!("http://{}/send/{{user_x_area}}/sms?to={{otp_to}}&u={{otp_username}}&text=Code {{otp_token}}", gateway.address);
+    let url = format!(
+        "http://{}/send/{{user_x_area}}/sms?to={{otp_to}}&u={{otp_username}}&text=Code {{otp_token}}",
+        gateway.address
+    );
     let plugin = open(&[("otp_url", &url), ("otp_url_verb", "get"), ("otp_username", "a&b=c")]).unwrap();
-    let user = [
-        ("user.phone", "1&to=2#\r\nX: y"),
-        ("user.x_area", "a/../b?c"),
-        ("code", "482913"),
-    ];
+    let user = [("user.phone", "1&to=2#\r\nX: y"), ("user.x_area", "a/../b?c"), ("code", "482913")];
 
     assert_eq!(begin(&plugin, &user).0, abi::OK);
 
@@ -159,22 +160,20 @@ fn a_value_cannot_climb_out_of_its_path_segment() {
 fn a_json_body_takes_values_as_strings_only() {
     let gateway = TestGateway::ok();
     let url = format!("http://{}/", gateway.address);
-    let plugin = open(&[
-        ("otp_url", &url),
-        ("otp_post", r#"{"to":"{otp_to}","text":"code {otp_token} for {user_x_nick}"}"#),
-    ])
-    .unwrap();
+    let plugin =
+        open(&[("otp_url", &url), ("otp_post", r#"{"to":"{otp_to}","text":"code {otp_token} for {user_x_nick}"}"#)])
+            .unwrap();
     let user = [("user.phone", "+49"), ("user.x_nick", "a\",\"to\":\"b\\\n{otp_token}"), ("code", "482913")];
 
     assert_eq!(begin(&plugin, &user).0, abi::OK);
 
     let received = gateway.received.recv().unwrap();
     assert_eq!(received.header("content-type"), Some("application/json"));
-    assert_eq!(
-        received.body,
-        r#"{"to":"+49","text":"code 482913 for a\",\"to\":\"b\\\u000a{otp_token}"}"#
+    assert_eq!(received.body, r#"{"to":"+49","text":"code 482913 for a\",\"to\":\"b\\\u000a{otp_token}"}"#);
+    assert!(
+        refusal(&[("otp_url", &url), ("otp_post", r#"{"to":{otp_to},"t":"{otp_token}"}"#)])
+            .contains("outside a string")
     );
-    assert!(refusal(&[("otp_url", &url), ("otp_post", r#"{"to":{otp_to},"t":"{otp_token}"}"#)]).contains("outside a string"));
 }
 
 #[test]
@@ -191,10 +190,19 @@ fn credentials_come_from_the_operators_values_where_they_have_a_place() {
 
 #[test]
 fn clear_text_is_refused_except_to_this_machine() {
-    for url in ["http://gateway.example/?t={otp_token}", "http://127.0.0.1.example/?t={otp_token}", "http://localhost@gateway.example/{otp_token}"] {
+    for url in [
+        "http://gateway.example/?t={otp_token}",
+        "http://127.0.0.1.example/?t={otp_token}",
+        "http://localhost@gateway.example/{otp_token}",
+    ] {
         assert!(refusal(&[("otp_url", url)]).contains("https://"), "{url}");
     }
-    for url in ["http://127.0.0.1/?t={otp_token}", "http://[::1]:8/?t={otp_token}", "http://localhost/?t={otp_token}", "https://gateway.example/{otp_token}"] {
+    for url in [
+        "http://127.0.0.1/?t={otp_token}",
+        "http://[::1]:8/?t={otp_token}",
+        "http://localhost/?t={otp_token}",
+        "https://gateway.example/{otp_token}",
+    ] {
         assert!(open(&[("otp_url", url)]).is_ok(), "{url}");
     }
 }

@@ -6,9 +6,7 @@
 //!
 //! Never: a memory of what was used, a wider window, a secret that another plugin or user could see.
 
-use lockgate_plugin::{
-    Begin, Begun, Enrolment, Factor, Failure, Plugin, Settings, Used, User, Verdict, Verify,
-};
+use lockgate_plugin::{Begin, Begun, Enrolment, Factor, Failure, Plugin, Settings, Used, User, Verdict, Verify};
 use totp_rs::{Algorithm, Builder, Secret, Totp};
 
 /// The operator's settings.

@@ -273,6 +273,6 @@ mod tests {
     }
 
     fn tokio_test_reader() -> impl AsyncRead + Unpin {
-        AsyncReadExt::chain(&b"abc"[..], AsyncReadExt::chain(&b"def"[..], &b"ghi"[..]))
+        (&b"abc"[..]).chain((&b"def"[..]).chain(&b"ghi"[..]))
     }
 }

@@ -21,7 +21,7 @@ use std::{
     future::Future,
     pin::{Pin, pin},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -52,7 +52,7 @@ pub(crate) struct Front {
     pub(crate) gate: Gate,
     pub(crate) dav: Option<Mounted>,
     tls: Option<TlsMaterial>,
-    settings: RwLock<Arc<HttpSettings>>,
+    pub(crate) settings: HttpSettings,
 }
 
 /// The HTTP or HTTPS door.
@@ -75,12 +75,7 @@ impl HttpDoor {
     }
 
     fn new(door: Door, gate: Gate, dav: Option<Mounted>, tls: Option<TlsMaterial>, settings: HttpSettings) -> Self {
-        Self { front: Arc::new(Front { door, gate, dav, tls, settings: RwLock::new(Arc::new(settings)) }) }
-    }
-
-    /// Takes over changed settings, for connections to come.
-    pub fn reconfigure(&self, settings: HttpSettings) {
-        *self.front.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        Self { front: Arc::new(Front { door, gate, dav, tls, settings }) }
     }
 }
 
@@ -100,11 +95,9 @@ impl Frontend for HttpDoor {
 
     async fn serve(&self, connection: Connection) {
         let Connection { stream, peer, local, stranger, stop, .. } = connection;
-        let settings = Arc::clone(&self.front.settings.read().unwrap_or_else(PoisonError::into_inner));
         let evicted = stranger.evicted();
         let visit = Arc::new(Visit {
             front: Arc::clone(&self.front),
-            settings,
             socket: peer,
             local,
             stranger: Arc::new(stranger),

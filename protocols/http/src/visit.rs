@@ -3,7 +3,7 @@
 use crate::{
     body::{BODY_IDLE, Body, empty, full, patient},
     caller::same_site,
-    door::{Front, HttpSettings},
+    door::Front,
     forwarded, pages,
     refusal::Refusal,
     routes::{self, Place},
@@ -30,7 +30,6 @@ pub(crate) const HEAD_LIMIT: usize = 32 * 1024;
 /// One connection.
 pub(crate) struct Visit {
     pub(crate) front: Arc<Front>,
-    pub(crate) settings: Arc<HttpSettings>,
     /// The client by the socket or the PROXY header; a trusted proxy's own headers come on top for each request.
     pub(crate) socket: SocketAddr,
     pub(crate) local: SocketAddr,
@@ -103,7 +102,7 @@ impl Visit {
         if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
             return Err(Refusal::bad_request("a request has one Host header"));
         }
-        let peer = forwarded::settle(&mut parts.headers, self.socket, &self.settings.trusted_proxies);
+        let peer = forwarded::settle(&mut parts.headers, self.socket, &self.front.settings.trusted_proxies);
         let door = self.front.door;
         let protocol = if door == Door::Https { Protocol::Https } else { Protocol::Http };
         Ok(Origin {
@@ -158,7 +157,7 @@ impl Visit {
     }
 
     async fn dav(&self, parts: Parts, body: Body, origin: Origin) -> Response<Body> {
-        let Some(dav) = self.front.dav.as_ref().filter(|_| self.settings.allow_webdav) else {
+        let Some(dav) = self.front.dav.as_ref().filter(|_| self.front.settings.allow_webdav) else {
             return plain(StatusCode::NOT_FOUND, "not found\n");
         };
         let origin = Origin { protocol: Protocol::Webdav, conversation: Conversation::SingleShot, ..origin };

@@ -8,7 +8,7 @@ use crate::{
     frontend::{Notice, Present},
     login::Login,
     scp,
-    sftp::{Engine, Outlet},
+    sftp::{Engine, MOST_HANDLES, Outlet},
     work::Work,
 };
 use lockgate_access::{Gate, Session};
@@ -18,7 +18,7 @@ use russh::{
     Channel, ChannelId, ChannelOpenFailure, Pty,
     server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session as Ssh, VerifiedPublicKey},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ enum Line {
     Sftp(Box<Engine>),
     /// Legacy scp, in a task of its own.
     Scp,
+    /// Nothing, and nothing more will come of it.
+    Refused,
 }
 
 impl Door {
@@ -78,8 +80,20 @@ impl Door {
         ssh.close(id)
     }
 
-    fn refuse(&self, id: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        ssh.channel_failure(id)
+    /// Refuses a request that a person will have made, and tells why. OpenSSH's client dies of the refusal before it prints
+    /// anything that came with it, so the refusal follows the text after a moment.
+    fn refuse_with(&mut self, id: ChannelId, ssh: &mut Ssh, why: &'static str) -> Result<(), russh::Error> {
+        let Some(line @ Line::Fresh(_)) = self.lines.get_mut(&id) else {
+            return ssh.channel_failure(id);
+        };
+        *line = Line::Refused;
+        ssh.extended_data(id, STDERR, why.as_bytes())?;
+        let handle = ssh.handle();
+        tokio::spawn(async move {
+            tokio::time::sleep(TIME_TO_PRINT).await;
+            let _ = handle.channel_failure(id).await;
+        });
+        Ok(())
     }
 }
 
@@ -160,7 +174,7 @@ impl Handler for Door {
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, ssh: &mut Ssh) -> Result<(), Self::Error> {
         let (Some(line @ Line::Fresh(_)), Some(session), "sftp") = (self.lines.get_mut(&id), &self.session, name) else {
-            return self.refuse(id, ssh);
+            return ssh.channel_failure(id);
         };
         let (vfs, user) = (session.vfs().clone(), session.user().clone());
         let engine = Engine::new(vfs, user, self.work.clone(), self.stop.clone(), self.cord.clone());
@@ -169,25 +183,27 @@ impl Handler for Door {
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], ssh: &mut Ssh) -> Result<(), Self::Error> {
-        let Some(line @ Line::Fresh(_)) = self.lines.get_mut(&id) else {
-            return self.refuse(id, ssh);
+        let Some(plan) = scp::Plan::parse(command) else {
+            return self.refuse_with(id, ssh, "no commands are run here: use sftp\r\n");
         };
-        let plan = scp::Plan::parse(command);
-        if plan.is_some() && !self.present.scp_legacy {
-            ssh.extended_data(id, STDERR, &b"scp's old protocol is switched off here: use sftp, or scp without -O\r\n"[..])?;
+        if !self.present.scp_legacy {
+            return self.refuse_with(id, ssh, "scp's old protocol is switched off here: use sftp, or scp without -O\r\n");
         }
-        match (plan, std::mem::replace(line, Line::Scp), &self.session) {
-            (Some(plan), Line::Fresh(Some(channel)), Some(session)) => {
-                let Some(job) = self.work.begin(crate::sftp::MOST_HANDLES) else {
-                    return self.refuse(id, ssh);
-                };
-                ssh.channel_success(id)?;
-                let cord = self.cord.child_token();
-                tokio::spawn(scp::run(plan, channel, session.vfs().clone(), job, self.stop.clone(), cord, self.present.idle));
-                Ok(())
-            }
-            _ => self.refuse(id, ssh),
-        }
+        let (Some(line), Some(session)) = (self.lines.get_mut(&id), &self.session) else {
+            return ssh.channel_failure(id);
+        };
+        let channel = match line {
+            Line::Fresh(channel) => channel.take(),
+            Line::Sftp(_) | Line::Scp | Line::Refused => None,
+        };
+        let (Some(channel), Some(job)) = (channel, self.work.begin(MOST_HANDLES)) else {
+            return ssh.channel_failure(id);
+        };
+        *line = Line::Scp;
+        ssh.channel_success(id)?;
+        let (vfs, stop, cord) = (session.vfs().clone(), self.stop.clone(), self.cord.child_token());
+        tokio::spawn(scp::run(plan, channel, vfs, job, stop, cord, self.present.idle));
+        Ok(())
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], ssh: &mut Ssh) -> Result<(), Self::Error> {
@@ -198,7 +214,7 @@ impl Handler for Door {
                 *channel = None;
                 return Ok(());
             }
-            Some(Line::Scp) | None => return Ok(()),
+            Some(Line::Scp | Line::Refused) | None => return Ok(()),
         };
         match engine.feed(data, &mut Reply { ssh, id }).await {
             Ok(()) => Ok(()),
@@ -230,7 +246,7 @@ impl Handler for Door {
                 if engine.is_done() { self.hang_up(id, ssh, 0) } else { Ok(()) }
             }
             Some(Line::Fresh(_)) => self.hang_up(id, ssh, 1),
-            Some(Line::Scp) | None => Ok(()),
+            Some(Line::Scp | Line::Refused) | None => Ok(()),
         }
     }
 
@@ -250,7 +266,7 @@ impl Handler for Door {
         _modes: &[(Pty, u32)],
         ssh: &mut Ssh,
     ) -> Result<(), Self::Error> {
-        self.refuse(id, ssh)
+        ssh.channel_failure(id)
     }
 
     async fn x11_request(
@@ -262,16 +278,15 @@ impl Handler for Door {
         _screen: u32,
         ssh: &mut Ssh,
     ) -> Result<(), Self::Error> {
-        self.refuse(id, ssh)
+        ssh.channel_failure(id)
     }
 
     async fn env_request(&mut self, id: ChannelId, _name: &str, _value: &str, ssh: &mut Ssh) -> Result<(), Self::Error> {
-        self.refuse(id, ssh)
+        ssh.channel_failure(id)
     }
 
     async fn shell_request(&mut self, id: ChannelId, ssh: &mut Ssh) -> Result<(), Self::Error> {
-        ssh.extended_data(id, STDERR, &b"there is no shell here: use sftp\r\n"[..])?;
-        self.refuse(id, ssh)
+        self.refuse_with(id, ssh, "there is no shell here: use sftp\r\n")
     }
 
     async fn window_change_request(
@@ -283,11 +298,11 @@ impl Handler for Door {
         _height: u32,
         ssh: &mut Ssh,
     ) -> Result<(), Self::Error> {
-        self.refuse(id, ssh)
+        ssh.channel_failure(id)
     }
 
     async fn signal(&mut self, id: ChannelId, _signal: russh::Sig, ssh: &mut Ssh) -> Result<(), Self::Error> {
-        self.refuse(id, ssh)
+        ssh.channel_failure(id)
     }
 }
 
@@ -295,3 +310,5 @@ impl Handler for Door {
 const CHANNELS: usize = 10;
 /// The stream of messages for a person (RFC 4254 section 5.2).
 const STDERR: u32 = 1;
+/// How long a client has to print a text before the refusal that it belongs to.
+const TIME_TO_PRINT: Duration = Duration::from_millis(100);

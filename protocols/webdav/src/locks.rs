@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
-use xmltree::Element;
+use xmltree::{Element, Namespace};
 
 /// What a client may ask for (RFC 4918 section 15.10).
 pub(crate) const SUPPORTED: &str = "<D:lockentry><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype></D:lockentry>\
@@ -49,10 +49,7 @@ impl TreeLocks {
     ) -> Result<DavLock, DavLock> {
         let scope = if shared { LockScope::Shared } else { LockScope::Exclusive };
         let depth = if deep { LockDepth::Infinity } else { LockDepth::Zero };
-        let note = note.and_then(|note| {
-            let mut text = Vec::new();
-            note.write(&mut text).ok().map(|()| text)
-        });
+        let note = note.and_then(kept);
         let taken =
             plain(path).and_then(|at| self.vfs.locks().lock(&at, scope, depth, note, life.unwrap_or(LIFE)).ok());
         match taken {
@@ -131,6 +128,16 @@ impl DavLockSystem for TreeLocks {
     }
 }
 
+/// What a client said of itself, as an element that can be read again: the library gives it the prefix `D` and does not bind it.
+fn kept(note: &Element) -> Option<Vec<u8>> {
+    let mut note = note.clone();
+    let mut bound = note.namespaces.take().unwrap_or_else(Namespace::empty);
+    bound.force_put("D", "DAV:");
+    note.namespaces = Some(bound);
+    let mut text = Vec::new();
+    note.write(&mut text).ok().map(|()| text)
+}
+
 /// The library's path as the tree's.
 pub(crate) fn plain(path: &DavPath) -> Option<VPath> {
     VPath::parse(path.as_bytes()).ok()
@@ -197,4 +204,21 @@ fn root() -> DavPath {
     // A path of the tree always makes an address; the root's own parses by construction.
     DavPath::new("/")
         .unwrap_or_else(|_| DavPath::from_uri(&http::Uri::from_static("/")).unwrap_or_else(|_| unreachable!()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_said_of_itself_is_shown_again() {
+        for said in
+            ["<owner xmlns=\"DAV:\">the suite</owner>", "<x:owner xmlns:x=\"DAV:\"><x:href>mailto:a</x:href></x:owner>"]
+        {
+            let mut note = Element::parse(said.as_bytes()).unwrap();
+            note.prefix = Some("D".into());
+            let shown = xml::embed(&kept(&note).unwrap()).unwrap();
+            assert!(shown.starts_with("<D:owner") && shown.contains("xmlns:D=\"DAV:\""), "{shown}");
+        }
+    }
 }

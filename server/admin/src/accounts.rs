@@ -4,7 +4,8 @@ use crate::AdminError;
 use lockgate_events::{Event, EventBus};
 use lockgate_model::{ProtocolSet, Secret, UserName};
 use lockgate_users::{
-    Account, AccountChange, AppPassword, AuthorizedKey, Directory, DirectoryError, SecretKey, UnixMillis, app_password, keys, password,
+    Account, AccountChange, AppPassword, AuthorizedKey, Directory, DirectoryError, SecretKey, UnixMillis, app_password,
+    keys, password,
 };
 use std::{sync::Arc, time::SystemTime};
 
@@ -110,7 +111,8 @@ impl Accounts {
     /// # Errors
     /// [`AdminError::Invalid`] names the line; nothing was added then.
     pub async fn add_keys(&self, name: &UserName, text: &str) -> Result<Vec<AuthorizedKey>, AdminError> {
-        let added = keys::parse_file(text, now()).map_err(|(line, error)| AdminError::Invalid(format!("line {line}: {error}")))?;
+        let added = keys::parse_file(text, now())
+            .map_err(|(line, error)| AdminError::Invalid(format!("line {line}: {error}")))?;
         if added.is_empty() {
             return Err(AdminError::Invalid("there is no public key in it; give one line as in id_ed25519.pub".into()));
         }
@@ -142,9 +144,12 @@ impl Accounts {
         protocols: ProtocolSet,
     ) -> Result<(Secret<String>, AppPassword), AdminError> {
         if protocols.is_empty() {
-            return Err(AdminError::Invalid("an app password needs at least one protocol: --protocols sftp,webdav".into()));
+            return Err(AdminError::Invalid(
+                "an app password needs at least one protocol: --protocols sftp,webdav".into(),
+            ));
         }
-        let (secret, record) = app_password::mint(&self.key, name, label, protocols, now()).map_err(|_| AdminError::Random)?;
+        let (secret, record) =
+            app_password::mint(&self.key, name, label, protocols, now()).map_err(|_| AdminError::Random)?;
         self.directory.add_app_password(name, record.clone()).await?;
         self.told("app_password_added", name);
         Ok((secret, record))
@@ -169,7 +174,11 @@ impl Accounts {
     }
 
     pub(crate) fn told(&self, action: &'static str, subject: &UserName) {
-        self.events.announce(&Event::Administration { actor: self.actor.clone(), action, subject: subject.to_string() });
+        self.events.announce(&Event::Administration {
+            actor: self.actor.clone(),
+            action,
+            subject: subject.to_string(),
+        });
     }
 }
 
@@ -182,5 +191,7 @@ fn hash(secret: &Secret<String>) -> Result<Secret<String>, AdminError> {
 
 /// Unix milliseconds now.
 pub(crate) fn now() -> UnixMillis {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

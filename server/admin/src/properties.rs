@@ -4,7 +4,9 @@ use ipnet::IpNet;
 use lockgate_model::{ByteSize, Permissions, Protocol, ProtocolSet, VPath};
 use lockgate_users::{Account, AccountChange, Field, MountPoint, PathRule};
 use std::{path::PathBuf, str::FromStr};
-use time::{Date, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{
+    Date, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
 
 /// A property that is none, or a value that cannot be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -25,8 +27,20 @@ pub enum PropertyError {
 }
 
 const KNOWN: [&str; 15] = [
-    "enabled", "admin", "otp_auth", "otp_token_timeout", "phone", "email", "root", "read_only", "max_logins",
-    "ip_restrictions", "allowed_protocols", "quota", "account_expire", "permissions",
+    "enabled",
+    "admin",
+    "otp_auth",
+    "otp_token_timeout",
+    "phone",
+    "email",
+    "root",
+    "read_only",
+    "max_logins",
+    "ip_restrictions",
+    "allowed_protocols",
+    "quota",
+    "account_expire",
+    "permissions",
     "mounts",
 ];
 
@@ -54,16 +68,18 @@ pub fn apply_property(change: &mut AccountChange, key: &str, value: &str) -> Res
         "read_only" => change.read_only = Some(truth(value).ok_or_else(|| bad("true or false"))?),
         "email" => change.email = field(value, |text| Some(text.to_owned())).ok_or_else(|| bad("an address"))?,
         "phone" => change.phone = field(value, |text| Some(text.to_owned())).ok_or_else(|| bad("a number"))?,
-        "root" => change.root = field(value, |text| absolute(text)).ok_or_else(|| bad("an absolute folder of the host"))?,
+        "root" => change.root = field(value, absolute).ok_or_else(|| bad("an absolute folder of the host"))?,
         "otp_token_timeout" => {
             change.otp_token_timeout_ms = field(value, |text| text.parse().ok()).ok_or_else(|| bad("milliseconds"))?;
         }
         "max_logins" => change.max_logins = field(value, |text| text.parse().ok()).ok_or_else(|| bad("a number"))?,
         "quota" => {
-            change.quota = field(value, |text| text.parse().ok().map(ByteSize)).ok_or_else(|| bad("a number of bytes"))?;
+            change.quota =
+                field(value, |text| text.parse().ok().map(ByteSize)).ok_or_else(|| bad("a number of bytes"))?;
         }
         "account_expire" => {
-            change.expires = field(value, end_of).ok_or_else(|| bad("a date such as 2030-12-31, or with a time as in RFC 3339"))?;
+            change.expires =
+                field(value, end_of).ok_or_else(|| bad("a date such as 2030-12-31, or with a time as in RFC 3339"))?;
         }
         "allowed_protocols" => {
             let set: ProtocolSet = value.parse().map_err(|_| bad("a list of ftp, ftps, sftp, http, https, webdav"))?;
@@ -71,9 +87,13 @@ pub fn apply_property(change: &mut AccountChange, key: &str, value: &str) -> Res
         }
         "ip_restrictions" => {
             let networks = value.split(',').map(str::trim).filter(|word| !word.is_empty()).map(network);
-            change.ip_restrictions = Some(networks.collect::<Option<_>>().ok_or_else(|| bad("a list of addresses or networks"))?);
+            change.ip_restrictions =
+                Some(networks.collect::<Option<_>>().ok_or_else(|| bad("a list of addresses or networks"))?);
         }
-        "permissions" => change.rules = Some(rules(value).ok_or_else(|| bad("PATH=RIGHTS;PATH=RIGHTS with rights such as read,view"))?),
+        "permissions" => {
+            change.rules =
+                Some(rules(value).ok_or_else(|| bad("PATH=RIGHTS;PATH=RIGHTS with rights such as read,view"))?)
+        }
         "mounts" => change.mounts = Some(mounts(value).ok_or_else(|| bad("PATH=FOLDER[=RIGHTS];…"))?),
         _ => return Err(PropertyError::Unknown(key.to_owned())),
     }
@@ -88,7 +108,9 @@ pub fn properties_of(account: &Account) -> Vec<(String, String)> {
         ("admin".to_owned(), account.admin.to_string()),
         ("otp_auth".to_owned(), account.otp_auth.to_string()),
     ];
-    list.extend(account.otp_auth_by_protocol.iter().map(|(protocol, flag)| (format!("otp_auth_{protocol}"), flag.to_string())));
+    list.extend(
+        account.otp_auth_by_protocol.iter().map(|(protocol, flag)| (format!("otp_auth_{protocol}"), flag.to_string())),
+    );
     let mut put = |key: &str, value: Option<String>| list.extend(value.map(|value| (key.to_owned(), value)));
     put("otp_token_timeout", account.otp_token_timeout_ms.map(|ms| ms.to_string()));
     put("phone", account.phone.clone());
@@ -187,7 +209,10 @@ mod tests {
     fn an_unknown_property_is_named_and_changes_nothing() {
         let mut change = AccountChange::default();
         assert_eq!(apply_property(&mut change, "otp_atuh", "true"), Err(PropertyError::Unknown("otp_atuh".into())));
-        assert_eq!(apply_property(&mut change, "otp_auth_scp", "true"), Err(PropertyError::Unknown("otp_auth_scp".into())));
+        assert_eq!(
+            apply_property(&mut change, "otp_auth_scp", "true"),
+            Err(PropertyError::Unknown("otp_auth_scp".into()))
+        );
     }
 
     #[test]

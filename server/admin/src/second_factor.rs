@@ -1,6 +1,6 @@
 //! Second factors of a user, as an administrator handles them.
 
-use crate::{AdminError, Accounts};
+use crate::{Accounts, AdminError};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockgate_access::{Factor, FactorUser, Ledger};
 use lockgate_model::{Secret, UserName};
@@ -70,7 +70,9 @@ impl Accounts {
     pub async fn recovery_codes(&self, name: &UserName) -> Result<Vec<Secret<String>>, AdminError> {
         let account = self.show(name).await?;
         if account.enrolments.is_empty() && !account.otp_auth {
-            return Err(AdminError::Invalid(format!("{name} has no second factor: enrol one first (lockgate otp enroll {name})")));
+            return Err(AdminError::Invalid(format!(
+                "{name} has no second factor: enrol one first (lockgate otp enroll {name})"
+            )));
         }
         let codes = self.fresh_recovery_codes(name).await?;
         self.told("recovery_codes_made", name);
@@ -95,7 +97,8 @@ impl Accounts {
 
     async fn fresh_recovery_codes(&self, name: &UserName) -> Result<Vec<Secret<String>>, AdminError> {
         let codes = recovery::generate().map_err(|_| AdminError::Random)?;
-        let digests: Option<Vec<Vec<u8>>> = codes.iter().map(|code| recovery::digest(&self.key, name, code.expose())).collect();
+        let digests: Option<Vec<Vec<u8>>> =
+            codes.iter().map(|code| recovery::digest(&self.key, name, code.expose())).collect();
         let digests = digests.ok_or_else(|| DirectoryError::Invalid("a recovery code that is none was made".into()))?;
         self.directory.replace_recovery_codes(name, digests).await?;
         Ok(codes)

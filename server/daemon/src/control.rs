@@ -42,7 +42,8 @@ pub(crate) fn listen(home: &Home) -> anyhow::Result<UnixListener> {
         _ => {}
     }
     let listener = UnixListener::bind(&path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(|| format!("cannot protect {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", path.display()))?;
     Ok(listener)
 }
 

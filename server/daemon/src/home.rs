@@ -59,10 +59,6 @@ impl Home {
         self.0.join("keys/tls.key")
     }
 
-    pub(crate) fn plugins(&self) -> PathBuf {
-        self.0.join("plugins")
-    }
-
     pub(crate) fn audit(&self) -> PathBuf {
         self.0.join("logs/audit.jsonl")
     }
@@ -75,7 +71,11 @@ impl Home {
     pub(crate) fn make(&self) -> anyhow::Result<()> {
         for folder in ["", "files", "keys", "plugins", "logs", "run"] {
             let path = self.0.join(folder);
-            DirBuilder::new().recursive(true).mode(0o700).create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .with_context(|| format!("cannot make {}", path.display()))?;
         }
         Ok(())
     }
@@ -99,7 +99,10 @@ impl Home {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         if file.try_lock().is_err() {
-            bail!("another lockgate serves {}: stop it first (`lockgate status --home {0}` tells its pid)", self.0.display());
+            bail!(
+                "another lockgate serves {}: stop it first (`lockgate status --home {0}` tells its pid)",
+                self.0.display()
+            );
         }
         Ok(file)
     }
@@ -107,7 +110,8 @@ impl Home {
     /// Refuses a keys folder that others can read.
     pub(crate) fn refuse_loose_keys(&self) -> anyhow::Result<()> {
         let keys = self.0.join("keys");
-        let mode = fs::metadata(&keys).with_context(|| format!("cannot read {}", keys.display()))?.permissions().mode() & 0o777;
+        let mode = fs::metadata(&keys).with_context(|| format!("cannot read {}", keys.display()))?.permissions().mode()
+            & 0o777;
         if mode & 0o077 != 0 {
             bail!("{} is open to others (mode {mode:o}): chmod 700 {0}", keys.display());
         }

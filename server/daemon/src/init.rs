@@ -34,7 +34,8 @@ pub(crate) struct Made {
 
 /// Makes the home.
 pub(crate) async fn run(home: &Home, wanted: &Init) -> anyhow::Result<Made> {
-    let admin = UserName::new(&wanted.admin).map_err(|error| output::Usage(format!("--admin {:?}: {error}", wanted.admin)))?;
+    let admin =
+        UserName::new(&wanted.admin).map_err(|error| output::Usage(format!("--admin {:?}: {error}", wanted.admin)))?;
     if home.prefs().exists() {
         bail!("{} is a home already (it has a prefs.xml): nothing was changed", home.path().display());
     }

@@ -1,5 +1,6 @@
 //! The server's log: to standard error, so that whoever runs it decides where it goes.
 
+use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging at `info`, or as `LOCKGATE_LOG` says (`debug`, `lockgate_sftp=trace`, …).
@@ -14,5 +15,10 @@ pub(crate) fn start() {
             filter = filter.add_directive(directive);
         }
     }
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .try_init();
 }

@@ -56,7 +56,8 @@ pub(crate) fn run(home: &Home, first: &Init) -> anyhow::Result<()> {
     // Memory of a crashed server would hold secrets, and so would one that another process of the user may read.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(live(home, first));
     // Blocking threads may still be hashing for clients that are gone.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -68,7 +69,8 @@ async fn live(home: &Home, first: &Init) -> anyhow::Result<()> {
     let signals = Signals::listen()?;
     let _lock = home.lock()?;
     let server = build(home).await?;
-    let control = tokio::spawn(control::serve(control::listen(home)?, Arc::clone(&server) as Arc<dyn control::Answers>));
+    let control =
+        tokio::spawn(control::serve(control::listen(home)?, Arc::clone(&server) as Arc<dyn control::Answers>));
     let chores = tokio::spawn(chores(Arc::clone(&server)));
     server.announce_ready();
     signals.follow(&server).await;
@@ -180,7 +182,12 @@ impl Server {
     async fn roots(&self) -> Vec<std::path::PathBuf> {
         let tree = wiring::tree(&self.home);
         let accounts = self.stores.accounts().list().await.unwrap_or_default();
-        accounts.iter().flat_map(|account| tree(account).mounts).map(|mount| mount.source).filter(|source| source.is_dir()).collect()
+        accounts
+            .iter()
+            .flat_map(|account| tree(account).mounts)
+            .map(|mount| mount.source)
+            .filter(|source| source.is_dir())
+            .collect()
     }
 
     fn announce_ready(&self) {
@@ -199,7 +206,9 @@ impl Server {
             (state.prefs.second_factor.switched_on, state.prefs.codes_may_travel_in_clear(), Arc::clone(&state.plugins))
         };
         if !switched_on && let Ok(users @ 1..) = self.stores.directory.second_factor_users().await {
-            warnings.push(format!("otp_validated_logins is false while {users} users have a second factor: none is asked for it"));
+            warnings.push(format!(
+                "otp_validated_logins is false while {users} users have a second factor: none is asked for it"
+            ));
         }
         if in_clear {
             warnings.push(

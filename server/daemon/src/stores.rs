@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use anyhow::Context as _;
-use lockgate_access::ledger::SqliteLedger;
+use lockgate_access::ledger::{Clock, SqliteLedger};
 use lockgate_admin::Accounts;
 use lockgate_events::{AuditFile, EventBus, Sink};
 use lockgate_users::{Directory, SecretKey, SqliteDirectory};
@@ -25,7 +25,8 @@ impl Stores {
         home.refuse_loose_keys()?;
         let key = SecretKey::load(&home.secret_key())?;
         let directory = SqliteDirectory::open(&home.database(), key.clone()).await?;
-        let ledger = SqliteLedger::open(&home.database()).await?;
+        // One pool for both: accounts and ledger queue fairly for the one writer that SQLite has.
+        let ledger = SqliteLedger::within(directory.pools().clone(), Clock::system()).await?;
         let path = home.audit();
         let audit = Arc::new(AuditFile::open(&path).with_context(|| format!("cannot write {}", path.display()))?);
         let events = EventBus::new([Arc::clone(&audit) as Arc<dyn Sink>]);

@@ -102,7 +102,10 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_count_as_one() {
-        assert_eq!(address_key("2001:db8:1:2::7".parse().unwrap()), address_key("2001:db8:1:2:ffff::1".parse().unwrap()));
+        assert_eq!(
+            address_key("2001:db8:1:2::7".parse().unwrap()),
+            address_key("2001:db8:1:2:ffff::1".parse().unwrap())
+        );
         assert_eq!(address_key("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
     }
 }

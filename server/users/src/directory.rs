@@ -109,7 +109,12 @@ pub trait Directory: Send + Sync + 'static {
     async fn set_password(&self, name: &UserName, phc: Option<Secret<String>>) -> Result<(), DirectoryError>;
 
     /// Replaces a hash by a stronger one of the same password. Does not bump the epoch.
-    async fn rehash_password(&self, name: &UserName, old: &Secret<String>, new: Secret<String>) -> Result<(), DirectoryError>;
+    async fn rehash_password(
+        &self,
+        name: &UserName,
+        old: &Secret<String>,
+        new: Secret<String>,
+    ) -> Result<(), DirectoryError>;
 
     /// Adds a public key. The epoch stays: nothing that was granted before is taken away.
     async fn add_key(&self, name: &UserName, key: AuthorizedKey) -> Result<(), DirectoryError>;

@@ -152,9 +152,9 @@ impl Upload {
             return Ok(());
         }
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        let at = body.begin_write(&self.open, offset, data.len() as u64)?;
         // Unless this comes to its end, by an error or by a caller that goes away, the upload cannot be trusted.
         body.failed = true;
+        let at = body.begin_write(&self.open, offset, data.len() as u64)?;
         let written = body.staged.write_at(at, data).await;
         body.end_write(&self.open, at, data.len() as u64, written.is_ok());
         body.failed = written.is_err();
@@ -176,8 +176,9 @@ impl Upload {
     /// As [`Upload::write_at`].
     pub async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        body.charge(length, body.held(&self.open), Extent::Exactly)?;
         body.failed = true;
+        body.patch_unlocked()?;
+        body.charge(length, body.held(&self.open), Extent::Exactly)?;
         body.staged.set_len(length).await.map_err(|error| body.place.said(error))?;
         body.failed = false;
         body.prefix.cut(length);
@@ -235,7 +236,10 @@ impl Upload {
     /// As [`Upload::write_at`].
     pub fn grow(&mut self, offset: u64, length: u64) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        body.begin_write(&self.open, offset, length).map(|_| ())
+        body.failed = true;
+        body.begin_write(&self.open, offset, length)?;
+        body.failed = false;
+        Ok(())
     }
 
     /// Takes note of `length` bytes put in at `offset` through [`Upload::descriptor`].
@@ -343,6 +347,7 @@ impl Body {
             return Err(VfsError::WrongOffset { expected });
         }
         let end = at.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(VfsError::NoSpace)?;
+        self.patch_unlocked()?;
         self.charge(end, held, Extent::AtLeast)?;
         self.first = None;
         Ok(at)
@@ -369,17 +374,22 @@ impl Body {
         }
     }
 
-    /// Whether locks let the commit happen.
+    /// Whether locks let the next write in place happen; for a staged file only the commit counts.
+    fn patch_unlocked(&self) -> Result<(), VfsError> {
+        match self.way {
+            Way::InPlace => self.vfs.unlocked(&self.place, Change::Content).map_err(|error| self.place.said(error)),
+            Way::Staged => Ok(()),
+        }
+    }
+
+    /// Whether locks let the commit happen; what was written in place is there already.
     async fn allowed(&self) -> Result<(), VfsError> {
-        if self.vfs.view.shared.locks.is_empty() {
+        if self.way == Way::InPlace || self.vfs.view.shared.locks.is_empty() {
             return Ok(());
         }
-        let change = match self.way {
-            Way::InPlace => Change::Content,
-            Way::Staged => match self.place.mount.backend.metadata(&self.place.inner).await {
-                Ok(_) => Change::Content,
-                Err(_) => Change::Member,
-            },
+        let change = match self.place.mount.backend.metadata(&self.place.inner).await {
+            Ok(_) => Change::Content,
+            Err(_) => Change::Member,
         };
         self.vfs.unlocked(&self.place, change).map_err(|error| self.place.said(error))
     }

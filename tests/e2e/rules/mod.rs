@@ -5,15 +5,18 @@ mod due;
 mod durability;
 mod email;
 mod files;
+mod ftp;
 mod likeness;
 mod plugins;
 mod policy;
 mod race;
 mod replay;
+mod resume;
 mod sms;
 mod ssh;
 mod startup;
 mod strangers;
+mod webdav;
 
 use crate::{
     clients::{Client, every_door},

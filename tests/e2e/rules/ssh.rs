@@ -85,3 +85,72 @@ fn partial_success_is_told_after_a_right_first_factor_and_never_after_a_wrong_on
     let wrong = probe(&house, &user.name, "not the password", "000000", "password");
     assert_eq!((&wrong["granted"], &wrong["partial"]), (&Value::Bool(false), &Value::Bool(false)), "{wrong}");
 }
+
+#[test]
+fn no_shell_no_command_and_no_forwarding_are_to_be_had() {
+    let house = House::open();
+    let user = house.newcomer("shellless").add();
+    let door = house.door("sftp");
+    let cases: [&[&str]; 4] = [&["id"], &["-s", "no-such-subsystem"], &["-N", "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:0:127.0.0.1:1"], &["-W", "127.0.0.1:22"]];
+    for case in cases {
+        let mut ssh = clean_command("sshpass");
+        ssh.env("HOME", house.folder()).env("SSHPASS", &user.password).args(["-e", "timeout", "20", "ssh", "-F", "/dev/null"]);
+        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "PreferredAuthentications=password"] {
+            ssh.args(["-o", option]);
+        }
+        ssh.args(["-p", &door.port().to_string()]);
+        let (options, rest) = if case[0].starts_with('-') && case[0] != "-s" { (case, &[][..]) } else { (&[][..], case) };
+        let target = format!("{}@{}", user.name, door.ip());
+        match rest {
+            ["-s", subsystem] => ssh.args(["-s", &target, subsystem]),
+            _ => ssh.args(options).arg(&target).args(rest),
+        };
+        let ran = run_with(ssh, "");
+        assert!(!matches!(ran.code(), 0 | 124), "{case:?} was not refused at once: {ran}");
+        assert!(!ran.stdout.contains("uid="), "{case:?}: {ran}");
+    }
+}
+
+#[test]
+fn the_legacy_copy_protocol_is_off_unless_it_is_switched_on() {
+    let house = House::open();
+    let user = house.newcomer("legacy").add();
+    let local = house.scratch("legacy.txt");
+    std::fs::write(&local, "x").unwrap();
+    let door = house.door("sftp");
+    let mut scp = clean_command("sshpass");
+    scp.env("HOME", house.folder()).env("SSHPASS", &user.password).args(["-e", "timeout", "20", "scp", "-O", "-F", "/dev/null"]);
+    scp.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-P", &door.port().to_string()]);
+    scp.arg(&local).arg(format!("{}@{}:legacy.txt", user.name, door.ip()));
+    let ran = run_with(scp, "");
+    assert!(!matches!(ran.code(), 0 | 124), "{ran}");
+    assert!(!house.home().join("files/legacy/legacy.txt").exists());
+}
+
+#[test]
+fn no_weak_algorithm_is_offered_and_strict_key_exchange_is() {
+    let house = House::open();
+    let door = house.door("sftp");
+    let offer = |option: &str| {
+        let mut ssh = clean_command("ssh");
+        ssh.env("HOME", house.folder()).args(["-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+        ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-o", option, "-p", &door.port().to_string(), &format!("x@{}", door.ip())]);
+        run_with(ssh, "").stderr
+    };
+    for weak in [
+        "Ciphers=aes256-cbc",
+        "Ciphers=3des-cbc",
+        "MACs=hmac-sha1",
+        "KexAlgorithms=diffie-hellman-group1-sha1",
+        "KexAlgorithms=diffie-hellman-group14-sha1",
+        "HostKeyAlgorithms=ssh-rsa",
+    ] {
+        let said = offer(weak);
+        assert!(said.contains("no matching"), "{weak}: {said}");
+    }
+    let mut ssh = clean_command("ssh");
+    ssh.env("HOME", house.folder()).args(["-vvv", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+    ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-p", &door.port().to_string(), &format!("x@{}", door.ip())]);
+    let said = run_with(ssh, "").stderr;
+    assert!(said.contains("kex-strict-s-v00@openssh.com"), "{said}");
+}

@@ -67,7 +67,8 @@ impl MailServer {
             Line::Implicit => "implicit",
         };
         let mut command = clean_command(python());
-        command.arg(sources().join("tests/e2e/standins/mail.py")).arg(mode).arg(&authority);
+        // Its libraries' warnings about each other are nobody's business here.
+        command.args(["-W", "ignore"]).arg(sources().join("tests/e2e/standins/mail.py")).arg(mode).arg(&authority);
         let mut process = command.env("HOME", folder).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (lines, heard) = mpsc::channel();
         let output = BufReader::new(process.stdout.take().unwrap());

@@ -44,12 +44,8 @@ enum Work {
 impl Calls {
     pub(super) fn new(single_threaded: bool, voice: &'static Voice) -> Self {
         let (work, queue) = channel();
-        let shared = Shared {
-            queue: Mutex::new(queue),
-            under_way: AtomicUsize::new(0),
-            instance: OnceLock::new(),
-            voice,
-        };
+        let shared =
+            Shared { queue: Mutex::new(queue), under_way: AtomicUsize::new(0), instance: OnceLock::new(), voice };
         let most = if single_threaded { 1 } else { MOST_THREADS };
         Self { work, shared: Arc::new(shared), threads: 0, most }
     }
@@ -130,9 +126,8 @@ impl Shared {
     }
 
     fn close(&self) {
-        let instance = self.instance.get().and_then(|place| {
-            place.lock().unwrap_or_else(PoisonError::into_inner).take()
-        });
+        let instance =
+            self.instance.get().and_then(|place| place.lock().unwrap_or_else(PoisonError::into_inner).take());
         // Where a call still holds it, it ends with the process.
         if let Some(instance) = instance.and_then(Arc::into_inner) {
             instance.close();

@@ -14,15 +14,24 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
-    RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    path_beneath_rules,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 /// Variables that a worker is handed; everything else of the server's environment stays behind.
 pub(crate) const PASSED: [&str; 11] = [
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "TZ",
 ];
 
 /// Takes the socket from standard input and closes every other descriptor but the three standard ones.
@@ -59,12 +68,9 @@ pub(super) fn keep_only_the_socket() -> io::Result<OwnedFd> {
 /// # Errors
 /// Where something cannot be given up that every kernel can.
 pub(super) fn shut_in(file: &Path) -> io::Result<&'static str> {
-    for (resource, most) in [
-        (Resource::Core, 0),
-        (Resource::As, ADDRESS_SPACE),
-        (Resource::Data, DATA),
-        (Resource::Nofile, DESCRIPTORS),
-    ] {
+    for (resource, most) in
+        [(Resource::Core, 0), (Resource::As, ADDRESS_SPACE), (Resource::Data, DATA), (Resource::Nofile, DESCRIPTORS)]
+    {
         // Never more than was allowed before.
         let before = rustix::process::getrlimit(resource);
         let most = before.maximum.map_or(most, |maximum| maximum.min(most));
@@ -111,12 +117,31 @@ fn split(folders: &OsString) -> Vec<PathBuf> {
 
 /// Shared objects, TLS roots, the resolver's and the clock's files.
 const READABLE: [&str; 25] = [
-    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store",
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
-    "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services",
-    "/etc/localtime", "/usr/share/zoneinfo",
-    "/dev/urandom", "/dev/random", "/sys/devices/system/cpu",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/nix/store",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/usr/share/ca-certificates",
+    "/usr/local/share/ca-certificates",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
+    "/dev/urandom",
+    "/dev/random",
+    "/sys/devices/system/cpu",
 ];
 /// Sockets of the system's name services, for kernels whose Landlock knows about sockets in the file system.
 const NAME_SERVICES: [&str; 3] = ["/run/systemd/resolve", "/run/nscd", "/run/avahi-daemon"];

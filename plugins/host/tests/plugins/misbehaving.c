@@ -1,6 +1,7 @@
 /* A plugin that does what the word it is given says: as a code to `begin`, as an answer to `verify`. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,11 +49,13 @@ static int32_t rights(lockgate_call *call) {
   for (int fd = 3; fd < 256; fd++) open_ones += fcntl(fd, F_GETFD) >= 0;
   getrlimit(RLIMIT_CORE, &core);
   int file = open("/etc/passwd", O_RDONLY), made = open("/tmp/lockgate-made-by-a-plugin", O_CREAT | O_WRONLY, 0600);
-  int hosts = open("/etc/hosts", O_RDONLY);
+  struct addrinfo *found;
+  int names = !getaddrinfo("localhost", "25", NULL, &found);
+  int roots = open("/etc/ssl/certs/ca-certificates.crt", O_RDONLY) >= 0 || errno == ENOENT;
   char byte;
-  snprintf(text, sizeof text, "privileges=%d dumpable=%d core=%d path=%d stdin=%d sockets=%d read=%d write=%d hosts=%d signal=%d",
+  snprintf(text, sizeof text, "privileges=%d dumpable=%d core=%d path=%d stdin=%d sockets=%d names=%d roots=%d read=%d write=%d signal=%d",
       prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), prctl(PR_GET_DUMPABLE), (int)core.rlim_max, getenv("PATH") != NULL,
-      (int)read(0, &byte, 1), open_ones, file >= 0, made >= 0, hosts >= 0 || errno == ENOENT, kill(getppid(), 0) == 0);
+      (int)read(0, &byte, 1), open_ones, names, roots, file >= 0, made >= 0, kill(getppid(), 0) == 0);
   set(call, "prompt", text);
   return LOCKGATE_OK;
 }

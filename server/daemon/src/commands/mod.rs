@@ -66,7 +66,11 @@ fn password_from_stdin() -> anyhow::Result<Secret<String>> {
     /// Far above the longest password, so that one that is too long is refused by the rule and not cut here.
     const LONGEST_LINE: u64 = 64 * 1024;
     let mut line = String::new();
-    io::stdin().lock().take(LONGEST_LINE).read_line(&mut line).context("cannot read the password from standard input")?;
+    io::stdin()
+        .lock()
+        .take(LONGEST_LINE)
+        .read_line(&mut line)
+        .context("cannot read the password from standard input")?;
     let length = line.trim_end_matches(['\n', '\r']).len();
     line.truncate(length);
     Ok(Secret::new(line))

@@ -38,7 +38,9 @@ pub(crate) async fn run(home: &Home, command: Otp, as_json: bool) -> anyhow::Res
             tell_codes(&codes, as_json);
         }
         Otp::Invite { name: who } => invite(&stores, &who, as_json).await?,
-        Otp::Explain { name: who, protocol, from } => explain(&stores, &who, protocol.as_deref(), from, as_json).await?,
+        Otp::Explain { name: who, protocol, from } => {
+            explain(&stores, &who, protocol.as_deref(), from, as_json).await?
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,7 +56,9 @@ async fn enroll(stores: &Stores, who: &str, as_json: bool) -> anyhow::Result<()>
     let enrolled = stores.accounts().enrol(&who, &*factor).await?;
     if as_json {
         let codes: Vec<&str> = enrolled.recovery_codes.iter().map(|code| code.expose().as_str()).collect();
-        output::json(&json!({ "secret": enrolled.secret.expose(), "uri": enrolled.uri.expose(), "recovery_codes": codes }));
+        output::json(
+            &json!({ "secret": enrolled.secret.expose(), "uri": enrolled.uri.expose(), "recovery_codes": codes }),
+        );
         return Ok(());
     }
     let code = qrcode::QrCode::new(enrolled.uri.expose()).context("the secret does not fit into a QR code")?;
@@ -87,7 +91,13 @@ async fn invite(stores: &Stores, who: &str, as_json: bool) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn explain(stores: &Stores, who: &str, only: Option<&str>, from: Option<IpAddr>, as_json: bool) -> anyhow::Result<()> {
+async fn explain(
+    stores: &Stores,
+    who: &str,
+    only: Option<&str>,
+    from: Option<IpAddr>,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let only = only.map(|word| word.parse::<Protocol>().map_err(|error| Usage(error.to_string()))).transpose()?;
     let account = stores.accounts().show(&name(who)?).await?;
     let settings = wiring::access(&preferences::load(&stores.home)?.prefs);

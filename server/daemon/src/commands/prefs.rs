@@ -138,7 +138,9 @@ fn off_while_enrolled(home: &Home) -> Option<String> {
     });
     match count {
         Ok(0) => None,
-        Ok(users) => Some(format!("otp_validated_logins is false while {users} users have a second factor: none is asked for it")),
+        Ok(users) => Some(format!(
+            "otp_validated_logins is false while {users} users have a second factor: none is asked for it"
+        )),
         Err(error) => Some(format!("the users could not be looked at: {error:#}")),
     }
 }

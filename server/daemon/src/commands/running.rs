@@ -55,7 +55,8 @@ pub(crate) fn session(home: &Home, command: Session, as_json: bool) -> anyhow::R
     match command {
         Session::List => {
             let answer = control::ask(home, &json!({ "ask": "sessions" }))?;
-            let rows = answer.and_then(|value| value.get("sessions").and_then(Value::as_array).cloned()).unwrap_or_default();
+            let rows =
+                answer.and_then(|value| value.get("sessions").and_then(Value::as_array).cloned()).unwrap_or_default();
             if as_json {
                 output::json(&Value::Array(rows));
             } else if rows.is_empty() {
@@ -91,8 +92,10 @@ pub(crate) async fn ban(home: &Home, command: Ban, as_json: bool) -> anyhow::Res
             } else if bans.is_empty() {
                 output::line("no bans");
             } else {
-                let rows: Vec<[String; 3]> =
-                    bans.into_iter().map(|ban| [ban.address.to_string(), crate::serve::moment(ban.until_ms), ban.reason]).collect();
+                let rows: Vec<[String; 3]> = bans
+                    .into_iter()
+                    .map(|ban| [ban.address.to_string(), crate::serve::moment(ban.until_ms), ban.reason])
+                    .collect();
                 output::table(["ADDRESS", "UNTIL", "REASON"], &rows);
             }
         }
@@ -100,7 +103,10 @@ pub(crate) async fn ban(home: &Home, command: Ban, as_json: bool) -> anyhow::Res
             let life = Duration::from_secs(minutes.saturating_mul(60));
             bans::add(ledger, address, life, BY_HAND).await?;
             let until = SystemTime::now() + life;
-            let until_ms = until.duration_since(SystemTime::UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_millis()).ok());
+            let until_ms = until
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .ok()
+                .and_then(|since| u64::try_from(since.as_millis()).ok());
             stores.events.announce(&Event::Ban { address, until_ms, reason: BY_HAND.to_owned() });
         }
         Ban::Clear { address } => {

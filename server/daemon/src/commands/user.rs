@@ -110,7 +110,13 @@ fn properties(change: &mut AccountChange, flags: &Properties) -> anyhow::Result<
     if let Some(list) = &flags.otp_protocols {
         let due: ProtocolSet = list.parse().map_err(|error| Usage(format!("--otp-protocols: {error}")))?;
         for protocol in Protocol::ALL {
-            let flag = if due.is_empty() { "" } else if due.contains(protocol) { "true" } else { "false" };
+            let flag = if due.is_empty() {
+                ""
+            } else if due.contains(protocol) {
+                "true"
+            } else {
+                "false"
+            };
             put(&format!("otp_auth_{protocol}"), flag)?;
         }
     }
@@ -136,7 +142,13 @@ async fn list(stores: &Stores, as_json: bool) -> anyhow::Result<()> {
         .iter()
         .map(|account| {
             let factors: Vec<&str> = account.enrolments.keys().map(String::as_str).collect();
-            [account.name.to_string(), yes(account.enabled), yes(account.admin), yes(account.otp_auth), factors.join(",")]
+            [
+                account.name.to_string(),
+                yes(account.enabled),
+                yes(account.admin),
+                yes(account.otp_auth),
+                factors.join(","),
+            ]
         })
         .collect();
     output::table(["NAME", "ENABLED", "ADMIN", "OTP", "ENROLLED"], &rows);
@@ -199,7 +211,8 @@ async fn key(stores: &Stores, command: Key, as_json: bool) -> anyhow::Result<()>
             } else if account.keys.is_empty() {
                 output::line(format_args!("{who} has no keys: lockgate user key add {who} FILE"));
             } else {
-                let rows: Vec<[String; 2]> = account.keys.iter().map(|key| [key.fingerprint.clone(), key.comment.clone()]).collect();
+                let rows: Vec<[String; 2]> =
+                    account.keys.iter().map(|key| [key.fingerprint.clone(), key.comment.clone()]).collect();
                 output::table(["FINGERPRINT", "COMMENT"], &rows);
             }
         }
@@ -228,7 +241,9 @@ async fn app_password(stores: &Stores, command: AppPassword, as_json: bool) -> a
             let protocols: ProtocolSet = protocols.parse().map_err(|error| Usage(format!("--protocols: {error}")))?;
             let (secret, record) = accounts.add_app_password(&name(&who)?, &label, protocols).await?;
             if as_json {
-                output::json(&json!({ "id": record.id, "password": secret.expose(), "protocols": protocols.to_string() }));
+                output::json(
+                    &json!({ "id": record.id, "password": secret.expose(), "protocols": protocols.to_string() }),
+                );
             } else {
                 output::line(secret.expose());
             }
@@ -240,9 +255,12 @@ async fn app_password(stores: &Stores, command: AppPassword, as_json: bool) -> a
             if as_json {
                 output::json(&records.iter().map(|r| json!({ "id": r.id, "label": r.label, "protocols": r.protocols.to_string(), "created_ms": r.created, "last_used_ms": r.last_used })).collect());
             } else if records.is_empty() {
-                output::line(format_args!("{who} has no app passwords: lockgate user app-password add {who} --protocols LIST"));
+                output::line(format_args!(
+                    "{who} has no app passwords: lockgate user app-password add {who} --protocols LIST"
+                ));
             } else {
-                let rows: Vec<[String; 3]> = records.iter().map(|r| [r.id.clone(), r.protocols.to_string(), r.label.clone()]).collect();
+                let rows: Vec<[String; 3]> =
+                    records.iter().map(|r| [r.id.clone(), r.protocols.to_string(), r.label.clone()]).collect();
                 output::table(["ID", "PROTOCOLS", "LABEL"], &rows);
             }
         }

@@ -87,12 +87,18 @@ impl Doors {
         let mut unopened = Vec::new();
         for wanted in prefs.listeners.iter().filter(|listener| listener.enabled) {
             let Some(door) = door_of(wanted.kind) else {
-                unopened.push(format!("the {} listener on {} is not opened: this version has no such door", wanted.kind, wanted.address));
+                unopened.push(format!(
+                    "the {} listener on {} is not opened: this version has no such door",
+                    wanted.kind, wanted.address
+                ));
                 continue;
             };
             let frontend = self.frontend(wanted, prefs, home)?;
             let place = open.listeners.iter().zip(&kept).position(|(listener, kept)| {
-                !kept && listener.door == door && listener.wanted.address == wanted.address && same_socket(&listener.wanted, wanted)
+                !kept
+                    && listener.door == door
+                    && listener.wanted.address == wanted.address
+                    && same_socket(&listener.wanted, wanted)
             });
             if let Some(place) = place {
                 if let Some(kept) = kept.get_mut(place) {
@@ -124,7 +130,8 @@ impl Doors {
             keep
         });
         let grace = prefs.server.shutdown_grace;
-        open.listeners.extend(fresh.into_iter().map(|(wanted, bound, frontend)| self.start(wanted, bound, frontend, grace)));
+        open.listeners
+            .extend(fresh.into_iter().map(|(wanted, bound, frontend)| self.start(wanted, bound, frontend, grace)));
         open.unopened = unopened;
         Ok(())
     }
@@ -154,7 +161,8 @@ impl Doors {
             Some((certificate, key)) => TlsMaterial::load(&home.path().join(certificate), &home.path().join(key))?,
             None => self.tls.clone(),
         };
-        let http = || HttpSettings { trusted_proxies: wanted.trusted_proxies.clone(), allow_webdav: wanted.allow_webdav };
+        let http =
+            || HttpSettings { trusted_proxies: wanted.trusted_proxies.clone(), allow_webdav: wanted.allow_webdav };
         Ok(match wanted.kind {
             ListenerKind::Ftp | ListenerKind::Ftps | ListenerKind::Dmz => {
                 let settings = FtpSettings {
@@ -167,7 +175,9 @@ impl Doors {
                     passive_host: match &wanted.passive_address {
                         PassiveAddress::Ip(IpAddr::V4(address)) => PassiveHost::Ip(*address),
                         // PASV cannot tell an IPv6 address, and EPSV tells none.
-                        PassiveAddress::FromConnection | PassiveAddress::Ip(IpAddr::V6(_)) => PassiveHost::FromConnection,
+                        PassiveAddress::FromConnection | PassiveAddress::Ip(IpAddr::V6(_)) => {
+                            PassiveHost::FromConnection
+                        }
                         PassiveAddress::Host(name) => PassiveHost::Name(name.clone()),
                     },
                     idle: prefs.server.idle_timeout,

@@ -69,8 +69,10 @@ impl Local {
         let (folder, name) = self.root.folder_of(path, OFlags::PATH, Action::Delete)?;
         let guard = guard(stat::id(&stat::of(&folder).map_err(said)?), name);
         let (held, facts) = hold(&folder, name).map_err(said)?.ok_or_else(|| VfsError::NotFound(path.clone()))?;
-        if stat::kind(&facts) == Some(Kind::Folder) {
-            return Err(VfsError::IsFolder(path.clone()));
+        match stat::kind(&facts) {
+            Some(Kind::Folder) => return Err(VfsError::IsFolder(path.clone())),
+            None => return Err(VfsError::NotFound(path.clone())),
+            Some(_) => {}
         }
         fs::unlinkat(&folder, name, AtFlags::empty()).map_err(said)?;
         drop(guard);
@@ -102,7 +104,10 @@ impl Local {
         let guards = guard_both((old_id, old), (new_id, new));
         let source = stat::at(&old_folder, old).map_err(said)?;
         let target = hold(&new_folder, new).map_err(said)?;
-        if target.is_some() && overwrite == Overwrite::Refuse {
+        if stat::kind(&source).is_none() {
+            return Err(VfsError::NotFound(from.clone()));
+        }
+        if target.as_ref().is_some_and(|(_, facts)| overwrite == Overwrite::Refuse || stat::kind(facts).is_none()) {
             return Err(VfsError::Exists(to.clone()));
         }
         match overwrite {

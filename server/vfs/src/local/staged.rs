@@ -186,11 +186,12 @@ impl LocalStaged {
             let _guard = guard(self.folder_id, target);
             let held = hold(&self.folder, target).map_err(|errno| self.said(errno))?;
             if let Some((_, facts)) = &held {
-                if stat::kind(facts) == Some(Kind::Folder) {
-                    return Err(VfsError::IsFolder(self.target.clone()));
-                }
-                if overwrite == Overwrite::Refuse {
-                    return Err(VfsError::Exists(self.target.clone()));
+                match stat::kind(facts) {
+                    Some(Kind::Folder) => return Err(VfsError::IsFolder(self.target.clone())),
+                    // A pipe or device: not seen here, and not ours to replace.
+                    None => return Err(VfsError::Exists(self.target.clone())),
+                    Some(_) if overwrite == Overwrite::Refuse => return Err(VfsError::Exists(self.target.clone())),
+                    Some(_) => {}
                 }
             }
             let renamed = match overwrite {

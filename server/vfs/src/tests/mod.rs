@@ -3,11 +3,11 @@
 mod house;
 
 mod commits;
-// mod links;
-// mod locking;
-// mod names;
-// mod quota;
+mod links;
+mod locking;
+mod names;
+mod quota;
 mod resumes;
-// mod rights;
-// mod sweeping;
-// mod trees;
+mod rights;
+mod sweeping;
+mod trees;

@@ -1,0 +1,6 @@
+//! The engine over a real store: what a client gets for what it sends.
+
+mod client;
+mod pressure;
+mod requests;
+mod uploads;

@@ -1,0 +1,179 @@
+//! Logins that are repeated: remembered for the very same client, and for nobody else.
+
+use super::passwords::within;
+use crate::{
+    Evidence, Session, SessionEnd,
+    testing::{House, PASSWORD, origin},
+};
+use lockgate_model::{Conversation, Origin, Protocol, Secret};
+use std::time::Duration;
+
+fn shown(password: &str) -> Evidence {
+    Evidence::Password(Secret::new(password.to_owned()))
+}
+
+struct Repeated {
+    house: House,
+    here: Origin,
+    line: String,
+    session: Session,
+}
+
+/// A whole login with a code that is then repeated.
+async fn repeated(protocol: Protocol) -> Repeated {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let here = Origin { conversation: Conversation::SingleShot, ..origin(protocol, "192.0.2.1") };
+    let line = format!("{PASSWORD}:{}", house.totp.code(0));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none(), "nothing is remembered before");
+    let session = house.show(&here, "bob", &line).await.session();
+    Repeated { house, here, line, session }
+}
+
+#[tokio::test]
+async fn requests_that_repeat_credentials_get_the_same_session() {
+    for protocol in [Protocol::Webdav, Protocol::Http, Protocol::Https] {
+        let Repeated { house, here, line, session } = repeated(protocol).await;
+        let again = house.gate.resume(&here, "bob", &shown(&line)).await.unwrap();
+        assert_eq!(again.id(), session.id());
+        assert_eq!(house.gate.sessions().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_repeat_credentials_get_sessions_of_their_own() {
+    for protocol in [Protocol::Ftp, Protocol::Ftps] {
+        let Repeated { house, here, line, session } = repeated(protocol).await;
+        let again = house.gate.resume(&here, "bob", &shown(&line)).await.unwrap();
+        assert_ne!(again.id(), session.id());
+        assert_eq!(again.factor(), Some("totp"));
+        assert_eq!(house.reason(), "resumed");
+        assert_eq!(house.gate.sessions().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_is_let_in_by_what_is_remembered() {
+    let Repeated { house, here, line, session: _session } = repeated(Protocol::Webdav).await;
+    let elsewhere = Origin { peer: "192.0.2.2:0".parse().unwrap(), ..here.clone() };
+    let over_http = Origin { protocol: Protocol::Https, ..here.clone() };
+    house.add_enrolled("eve");
+    for (from, name, evidence) in [
+        (&elsewhere, "bob", shown(&line)),
+        (&over_http, "bob", shown(&line)),
+        (&here, "eve", shown(&line)),
+        (&here, "bob", shown(PASSWORD)),
+        (&here, "bob", shown(&format!("{line}0"))),
+        (&here, "bob", Evidence::PublicKey(line.clone().into_bytes())),
+    ] {
+        assert!(house.gate.resume(from, name, &evidence).await.is_none());
+    }
+    assert!(house.show(&elsewhere, "bob", &line).await.is_denied(), "the same string from elsewhere is a used code");
+}
+
+#[tokio::test]
+async fn a_grant_for_requests_ends_idle_and_at_its_longest() {
+    let Repeated { house, here, line, session } = repeated(Protocol::Webdav).await;
+    drop(session);
+    for _ in 0..24 {
+        house.pass(Duration::from_secs(1790));
+        assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_some());
+    }
+    house.pass(Duration::from_secs(1000));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none(), "twelve hours are over");
+
+    let Repeated { house, here, line, session } = repeated(Protocol::Webdav).await;
+    drop(session);
+    house.pass(Duration::from_secs(1801));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none(), "idle for half an hour");
+    within(|| house.gate.sessions().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_grant_for_connections_lives_with_them_and_a_minute_longer() {
+    let Repeated { house, here, line, session } = repeated(Protocol::Ftp).await;
+    house.pass(Duration::from_secs(7200));
+    let second = house.gate.resume(&here, "bob", &shown(&line)).await.unwrap();
+    drop(session);
+    house.pass(Duration::from_secs(61));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_some(), "one connection still lives");
+    drop(second);
+    house.pass(Duration::from_secs(59));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_some());
+    house.pass(Duration::from_secs(61));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_changed_account_ends_its_grants() {
+    for protocol in [Protocol::Ftp, Protocol::Webdav] {
+        let Repeated { house, here, line, session } = repeated(protocol).await;
+        house.directory.change("bob", |_| {});
+        assert_eq!(tokio::time::timeout(Duration::from_secs(2), session.ended()).await.unwrap(), SessionEnd::Revoked);
+        assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_remembered_for_protocols_that_are_not_listed() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let here = origin(Protocol::Sftp, "192.0.2.1");
+    let challenge = house.asked(&here, "bob").await;
+    let _session = challenge.answer(&here, Secret::new(house.totp.code(0))).await.session();
+    assert!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.is_none());
+}
+
+#[tokio::test]
+async fn where_an_operator_lists_sftp_the_first_factor_is_remembered_after_a_whole_login() {
+    let house = House::with(|settings| settings.grant_protocols = Protocol::ALL.into_iter().collect());
+    house.add_enrolled("bob");
+    let here = origin(Protocol::Sftp, "192.0.2.1");
+    let challenge = house.asked(&here, "bob").await;
+    assert!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.is_none(), "half a login is none");
+    let _session = challenge.answer(&here, Secret::new(house.totp.code(0))).await.session();
+    assert!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.is_some());
+    assert!(house.gate.resume(&origin(Protocol::Sftp, "192.0.2.2"), "bob", &shown(PASSWORD)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_web_login_in_two_steps_makes_no_grant_for_the_password_alone() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let here = origin(Protocol::Https, "192.0.2.1");
+    let _session = house.asked(&here, "bob").await.answer(&here, Secret::new(house.totp.code(0))).await.session();
+    let basic = Origin { conversation: Conversation::SingleShot, ..here };
+    assert!(house.gate.resume(&basic, "bob", &shown(PASSWORD)).await.is_none());
+}
+
+#[tokio::test]
+async fn logins_without_a_factor_are_remembered_until_one_becomes_due() {
+    let house = House::new();
+    let here = origin(Protocol::Webdav, "192.0.2.1");
+    let first = house.show(&here, "alice", PASSWORD).await.session();
+    let second = house.show(&here, "alice", PASSWORD).await.session();
+    assert_eq!(first.id(), second.id(), "whole logins at once share the session too");
+    let mut settings = house.settings.clone();
+    settings.enforce = crate::Enforce::All;
+    house.gate.reconfigure(settings, house.factors());
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), first.ended()).await.unwrap(), SessionEnd::Revoked);
+    assert!(house.gate.resume(&here, "alice", &shown(PASSWORD)).await.is_none());
+}
+
+#[tokio::test]
+async fn an_ended_session_is_not_resumed() {
+    let Repeated { house, here, line, session } = repeated(Protocol::Webdav).await;
+    assert!(house.gate.end_session(session.id(), SessionEnd::Killed));
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none());
+}
+
+#[tokio::test]
+async fn a_user_can_have_a_bounded_number_of_grants() {
+    let house = House::new();
+    for n in 0..80 {
+        let _ = house.show(&origin(Protocol::Webdav, &format!("198.51.100.{n}")), "alice", PASSWORD).await;
+    }
+    assert_eq!(house.gate.sessions().len(), 64);
+    assert!(house.gate.resume(&origin(Protocol::Webdav, "198.51.100.79"), "alice", &shown(PASSWORD)).await.is_some());
+    assert!(house.gate.resume(&origin(Protocol::Webdav, "198.51.100.1"), "alice", &shown(PASSWORD)).await.is_none());
+}

@@ -1,0 +1,129 @@
+//! Sessions: counted, listed, ended.
+
+use super::passwords::within;
+use crate::{
+    SessionEnd, SessionId,
+    testing::{House, PASSWORD},
+};
+use lockgate_model::{Protocol, UserName};
+use std::time::Duration;
+
+#[tokio::test]
+async fn a_session_is_listed_until_its_last_holder_drops_it() {
+    let house = House::new();
+    let session = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    let clone = session.clone();
+    let list = house.gate.sessions();
+    assert_eq!((list.len(), list[0].user.as_str(), &list[0].id), (1, "alice", session.id()));
+    drop(session);
+    assert_eq!(house.gate.sessions().len(), 1);
+    let ended = clone.ended();
+    drop(clone);
+    assert!(house.gate.sessions().is_empty());
+    assert_eq!(ended.await, SessionEnd::Closed);
+}
+
+#[tokio::test]
+async fn a_killed_session_says_so_to_everybody_who_waits() {
+    let house = House::new();
+    let session = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    let waiting = tokio::spawn(session.ended());
+    assert!(house.gate.end_session(session.id(), SessionEnd::Killed));
+    session.end(SessionEnd::Closed);
+    assert_eq!(waiting.await.unwrap(), SessionEnd::Killed);
+    assert_eq!(session.ended().await, SessionEnd::Killed);
+    assert_eq!(session.is_over(), Some(SessionEnd::Killed), "the first reason stays");
+    assert!(house.gate.sessions().is_empty());
+    assert!(!house.gate.end_session(&SessionId::from_text("no such"), SessionEnd::Killed));
+    assert_eq!(house.everything_said().matches("SessionEnded").count(), 1);
+}
+
+#[tokio::test]
+async fn a_user_has_no_more_sessions_than_they_may() {
+    let house = House::new();
+    house.directory.change("alice", |alice| alice.max_logins = Some(2));
+    let first = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    let _second = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    assert!(house.log_in(Protocol::Sftp, "alice", PASSWORD).await.is_denied());
+    assert_eq!(house.reason(), "too_many_sessions_of_user");
+    first.end(SessionEnd::Closed);
+    assert!(house.log_in(Protocol::Sftp, "alice", PASSWORD).await.is_granted());
+}
+
+#[tokio::test]
+async fn the_server_has_no_more_sessions_than_it_may() {
+    let house = House::with(|settings| settings.max_sessions = 1);
+    let _first = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    assert!(house.log_in(Protocol::Sftp, "alice", PASSWORD).await.is_denied());
+    assert_eq!(house.reason(), "too_many_sessions");
+}
+
+#[tokio::test]
+async fn sessions_of_a_changed_or_removed_user_end_within_two_seconds() {
+    let house = House::new();
+    let changed = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    house.add_enrolled("bob");
+    house.directory.change("bob", |bob| bob.enrolments.clear());
+    let other = house.log_in(Protocol::Sftp, "bob", PASSWORD).await.session();
+    house.directory.change("alice", |alice| alice.enabled = false);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), changed.ended()).await.unwrap(), SessionEnd::Revoked);
+    assert_eq!(other.is_over(), None, "nobody else is touched");
+    lockgate_users::Directory::remove(&*house.directory, &UserName::new("bob").unwrap()).await.unwrap();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), other.ended()).await.unwrap(), SessionEnd::Revoked);
+}
+
+#[tokio::test]
+async fn sessions_that_were_made_without_a_factor_end_when_one_becomes_due() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let without = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    let with = house.log_in(Protocol::Sftp, "bob", &format!("{PASSWORD}:{}", house.totp.code(0))).await.session();
+    let app = house.app_password("alice", &[Protocol::Sftp]).await;
+    let by_app = house.log_in(Protocol::Sftp, "alice", &app).await.session();
+    let mut settings = house.settings.clone();
+    settings.enforce = crate::Enforce::All;
+    house.gate.reconfigure(settings.clone(), house.factors());
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), without.ended()).await.unwrap(), SessionEnd::Revoked);
+    assert_eq!((with.is_over(), by_app.is_over()), (None, None));
+    settings.app_passwords = false;
+    house.gate.reconfigure(settings, house.factors());
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), by_app.ended()).await.unwrap(), SessionEnd::Revoked);
+    assert_eq!(with.is_over(), None);
+}
+
+#[tokio::test]
+async fn revoking_a_user_ends_everything_at_once() {
+    let house = House::new();
+    let sessions = [
+        house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session(),
+        house.log_in(Protocol::Webdav, "alice", PASSWORD).await.session(),
+    ];
+    house.gate.revoke(&UserName::new("alice").unwrap()).await;
+    for session in sessions {
+        assert_eq!(session.is_over(), Some(SessionEnd::Revoked));
+    }
+}
+
+#[tokio::test]
+async fn where_a_user_came_from_is_remembered_after_a_whole_login_only() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let bob = UserName::new("bob").unwrap();
+    let _ = house.log_in(Protocol::Sftp, "bob", PASSWORD).await;
+    assert!(!lockgate_users::Directory::knows_address(&*house.directory, &bob, "192.0.2.1").await.unwrap());
+    let _ = house.log_in(Protocol::Sftp, "bob", &format!("{PASSWORD}:{}", house.totp.code(0))).await.session();
+    assert!(lockgate_users::Directory::knows_address(&*house.directory, &bob, "192.0.2.1").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_greeting_may_speak_of_codes_only_where_somebody_needs_one() {
+    let house = House::new();
+    within(|| !house.gate.may_ask(Protocol::Ftp)).await;
+    let mut settings = house.settings.clone();
+    settings.enforce = crate::Enforce::Admins;
+    house.gate.reconfigure(settings.clone(), house.factors());
+    assert!(house.gate.may_ask(Protocol::Ftp));
+    settings.validated_logins = false;
+    house.gate.reconfigure(settings, house.factors());
+    assert!(!house.gate.may_ask(Protocol::Ftp));
+}
