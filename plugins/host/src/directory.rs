@@ -36,7 +36,8 @@ impl PluginDirectory {
         Self { line }
     }
 
-    /// Asks the plugin. Dropping the future gives up waiting.
+    /// Asks the plugin; an empty password is wrong without asking, because some directories take it for a login without one
+    /// and let it in (RFC 4513 section 5.1.2). Dropping the future gives up waiting.
     ///
     /// # Errors
     /// Wherever there is no clear answer.
@@ -46,6 +47,9 @@ impl PluginDirectory {
         password: &Secret<String>,
         origin: &FactorOrigin,
     ) -> Result<Standing, PluginError> {
+        if password.expose().is_empty() {
+            return Ok(Standing::Wrong);
+        }
         let mut fields: Fields = vec![
             ("name".to_owned(), name.as_bytes().to_vec().into()),
             ("password".to_owned(), password.expose().as_bytes().to_vec().into()),

@@ -16,6 +16,7 @@ use lockgate_plugin::exchange::{Fields, What};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
 
 use crate::process::{Heard, Worker};
 use crate::redact::Secrets;
@@ -109,6 +110,9 @@ impl Line {
         let patient = waits && matches!(what, What::Begin | What::Verify);
         let limit = if patient { self.deadlines.total + self.deadlines.person } else { self.deadlines.total };
         let until = Instant::now() + limit;
+        if !fits(&fields) {
+            return Err(PluginError::Plugin { why: "the call is too large for a plugin".to_owned() });
+        }
         let (answer, answered) = oneshot::channel();
         let job = Job { what, secrets: Secrets::of_call(&fields), fields, until, answer };
         self.jobs.try_send(job).map_err(|_| PluginError::Busy)?;
@@ -124,7 +128,7 @@ impl Line {
     pub(crate) fn tell(&self, what: What, fields: Fields) -> bool {
         let until = Instant::now() + self.deadlines.total;
         let (answer, _) = oneshot::channel();
-        self.jobs.try_send(Job { what, fields, secrets: Secrets::default(), until, answer }).is_ok()
+        fits(&fields) && self.jobs.try_send(Job { what, fields, secrets: Secrets::default(), until, answer }).is_ok()
     }
 
     /// Notes an event that could not be told.
@@ -397,11 +401,6 @@ impl Running {
         self.next_id += 1;
         let request = Request { id, ask: Ask::Call(job.what), now: unix_seconds(), fields: job.fields };
         let frame = request.encode();
-        if frame.len() > crate::wire::MAX_FRAME {
-            let why = "the call is too large for a plugin".to_owned();
-            let _ = job.answer.send(Err(PluginError::Plugin { why }));
-            return true;
-        }
         if !self.worker.send(frame) {
             let _ = job.answer.send(Err(PluginError::Gone));
             return false;
@@ -411,6 +410,14 @@ impl Running {
         self.calls.insert(id, call);
         true
     }
+}
+
+/// Whether the worker would take it; one that it would not costs the caller their call, and nobody the worker.
+pub(crate) fn fits(fields: &Fields) -> bool {
+    let small =
+        |(name, value): &(String, Zeroizing<Vec<u8>>)| name.len() <= abi::MAX_NAME && value.len() <= abi::MAX_VALUE;
+    let bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+    fields.len() <= abi::MAX_FIELDS && fields.iter().all(small) && bytes <= crate::wire::MAX_FRAME - 64
 }
 
 /// Waits for ever where no worker runs.

@@ -12,7 +12,7 @@ use lockgate_plugin::abi;
 use lockgate_plugin::exchange::Fields;
 use tokio::time::{Instant, timeout_at};
 
-use crate::line::unix_seconds;
+use crate::line::{fits, unix_seconds};
 use crate::process::{Heard, Worker, WorkerCommand};
 use crate::redact::Secrets;
 use crate::trust::{SearchPath, trusted};
@@ -73,12 +73,11 @@ impl Plan {
             let why = format!("it calls itself {:?}, the preferences call it {:?}", said.name, self.plugin);
             return Err(PluginError::Refused { path: file, why });
         }
-        let request = Request { id: 0, ask: Ask::Open, now: unix_seconds(), fields: self.settings.clone() };
-        let frame = request.encode();
-        if frame.len() > crate::wire::MAX_FRAME {
+        if !fits(&self.settings) {
             return Err(PluginError::Settings { why: "they are too large".to_owned() });
         }
-        if !worker.send(frame) {
+        let request = Request { id: 0, ask: Ask::Open, now: unix_seconds(), fields: self.settings.clone() };
+        if !worker.send(request.encode()) {
             return Err(PluginError::Gone);
         }
         timeout_at(until, opened(&mut worker)).await.map_err(late)??;

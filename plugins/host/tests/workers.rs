@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use lockgate_access::{ChannelName, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Verdict};
 use lockgate_model::{Protocol, Secret, UserName};
 use lockgate_plugins::{
-    Deadlines, PluginHost, PluginReport, PluginSettings, PluginSpec, PluginState, Role, SearchPath, WorkerCommand,
+    Deadlines, PluginHost, PluginReport, PluginSettings, PluginSpec, PluginState, Role, SearchPath, Standing,
+    WorkerCommand,
 };
 
 const WORKER: &str = "becomes_a_worker_where_it_is_started_as_one";
@@ -424,8 +425,8 @@ async fn a_plugin_that_does_not_take_its_settings_or_hangs_over_them_cannot_serv
 async fn one_plugin_that_hangs_does_not_hold_up_another() {
     let mut house = House::misbehaving(&[]);
     house.settings.deadlines.call = Duration::from_secs(4);
-    house.install("panicking", &beside("examples/libpanicking.so"));
-    let host = house.start(&["misbehaving", "panicking"]).await;
+    house.install("every-part", &beside("examples/libevery_part.so"));
+    let host = house.start(&["misbehaving", "every-part"]).await;
     let [bad, good] = host.factors().try_into().ok().unwrap();
 
     let hung = tokio::spawn(async move { begin(&bad, "hang").await });
@@ -438,8 +439,8 @@ async fn one_plugin_that_hangs_does_not_hold_up_another() {
 #[tokio::test]
 async fn a_panic_is_an_error_of_that_call_alone_and_its_words_stay_inside() {
     let house = House::new();
-    house.install("panicking", &beside("examples/libpanicking.so"));
-    let host = house.start(&["panicking"]).await;
+    house.install("every-part", &beside("examples/libevery_part.so"));
+    let host = house.start(&["every-part"]).await;
     let factor = only(&host);
     assert_eq!(factor.kind(), FactorKind::Delivers);
     assert_eq!(begin(&factor, "ok").await.unwrap(), "fine");
@@ -449,6 +450,42 @@ async fn a_panic_is_an_error_of_that_call_alone_and_its_words_stay_inside() {
     assert!(failed.contains("panicked") && !failed.contains("482913"), "{failed}");
     assert_eq!(begin(&factor, "ok").await.unwrap(), "fine");
     assert_eq!(report(&host).state, PluginState::Running);
+}
+
+#[tokio::test]
+async fn a_directory_says_right_wrong_or_unknown_and_anything_else_is_an_error() {
+    let house = House::new();
+    house.install("every-part", &beside("examples/libevery_part.so"));
+    let host = house.start(&["every-part"]).await;
+    let directory = host.directories().remove(0);
+    let ask = async |name: &str, password: &str| {
+        directory.check_password(name, &Secret::new(password.to_owned()), &origin()).await
+    };
+
+    let properties = BTreeMap::from([("email".to_owned(), "alice@example.net".to_owned())]);
+    assert_eq!(ask("alice", "right").await.unwrap(), Standing::Right(properties));
+    assert_eq!(ask("alice", "wrong").await.unwrap(), Standing::Wrong);
+    assert_eq!(ask("bob", "right").await.unwrap(), Standing::Unknown);
+    assert!(ask("alice", "away").await.is_err());
+    assert_eq!(ask("alice", "").await.unwrap(), Standing::Wrong);
+    // Larger than the border takes: refused before the worker sees it.
+    assert!(ask("alice", &"x".repeat(70_000)).await.is_err());
+    assert_eq!(report(&host).state, PluginState::Running);
+}
+
+#[tokio::test]
+async fn events_are_told_to_the_plugins_that_want_them() {
+    let mut house = House::misbehaving(&[]);
+    // One call at a time, so that the event is there before the question after it.
+    house.settings.max_calls = 1;
+    house.install("every-part", &beside("examples/libevery_part.so"));
+    let host = house.start(&["misbehaving", "every-part"]).await;
+
+    host.tell(r#"{"event":"login"}"#);
+
+    let [_, factor] = host.factors().try_into().ok().unwrap();
+    assert_eq!(begin(&factor, "last event").await.unwrap(), r#"{"event":"login"}"#);
+    assert_eq!(report(&host).calls, 0);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use lockgate_access::Session;
 use lockgate_model::VPath;
-use lockgate_vfs::{FileReader, Metadata, VfsError};
+use lockgate_vfs::{FileReader, Kind, Metadata, VfsError};
 use std::{
     io,
     pin::Pin,
@@ -35,8 +35,16 @@ impl Ask {
     pub(crate) async fn fetch(self, raw: &str) -> Result<Response<Body>, Refusal> {
         let caller = self.caller().await?;
         let path = names::from_url(raw)?;
-        let file = caller.session.vfs().open(&path).await?;
-        let facts = file.metadata().clone();
+        let vfs = caller.session.vfs();
+        // A question about a file is not a fetch of it.
+        let file = if self.parts.method == Method::HEAD { None } else { Some(vfs.open(&path).await?) };
+        let facts = match &file {
+            Some(file) => file.metadata().clone(),
+            None => vfs.stat(&path).await?,
+        };
+        if facts.kind == Kind::Folder {
+            return Err(VfsError::IsFolder(path).into());
+        }
         let headers = &self.parts.headers;
         let verdict = precondition::judge(headers, Access::Reads, Some(&facts));
         if verdict == Verdict::Failed {
@@ -63,7 +71,7 @@ impl Ask {
             }
         };
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        if self.parts.method != Method::HEAD {
+        if let Some(file) = file {
             *response.body_mut() = self.bytes(file, &caller.session, first, length).await?;
         }
         Ok(response)

@@ -49,18 +49,22 @@ impl Ask {
         }
         let placed = placement(headers)?;
         let announced = announced(headers, placed)?;
-        conditions(session, path, headers).await?;
+        let over = conditions(session, path, headers).await?;
         let intent = match placed {
             Some(Placed { first, .. }) => Intent::Patch { offset: Some(first), append: false },
             None if precondition::wants_new(headers) => Intent::CreateNew,
             None => Intent::Create,
         };
         let mut upload = session.vfs().create(path, intent, OnAbort::Discard).await.map_err(taken)?;
-        fill(&mut upload, session, body, placed.map_or(0, |placed| placed.first), announced).await?;
-        // Somebody else may have been faster while the bytes came.
-        if headers.contains_key(header::IF_MATCH) || headers.contains_key(header::IF_UNMODIFIED_SINCE) {
-            conditions(session, path, headers).await?;
+        let start = placed.map_or(0, |placed| placed.first);
+        if let Some(length) = announced {
+            upload.check_room(start.saturating_add(length)).await?;
         }
+        // Somebody else may be faster while the bytes come.
+        if let Some(etag) = over {
+            upload.only_over(etag);
+        }
+        fill(&mut upload, session, body, start, announced).await?;
         upload.commit().await.map_err(taken)
     }
 }
@@ -106,12 +110,13 @@ async fn fill(
     Ok(())
 }
 
-async fn conditions(session: &Session, path: &VPath, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Whether the conditions hold now; the tag of the state that must still be there at the end, where one was named.
+async fn conditions(session: &Session, path: &VPath, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
     let any = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE]
         .iter()
         .any(|name| headers.contains_key(name));
     if !any {
-        return Ok(());
+        return Ok(None);
     }
     let current = match session.vfs().stat(path).await {
         Ok(facts) => Some(facts),
@@ -119,7 +124,8 @@ async fn conditions(session: &Session, path: &VPath, headers: &HeaderMap) -> Res
         Err(error) => return Err(error.into()),
     };
     match precondition::judge(headers, Access::Changes, current.as_ref()) {
-        Verdict::Proceed => Ok(()),
+        Verdict::Proceed if headers.contains_key(header::IF_NONE_MATCH) => Ok(None),
+        Verdict::Proceed => Ok(current.map(|facts| facts.etag)),
         Verdict::NotModified | Verdict::Failed => Err(Refusal::precondition()),
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     future::Future,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     sync::atomic::{AtomicBool, Ordering},
@@ -20,6 +21,8 @@ use tokio::{
 
 /// How long a client may take no bytes while there are some for it.
 const WRITE_IDLE: Duration = Duration::from_secs(60);
+/// How long a client that is told to go may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What the scan has seen.
 #[derive(Debug, Default)]
@@ -38,12 +41,27 @@ pub(crate) struct Wire<S> {
     scan: Option<Scan>,
     clock: Pin<Box<Sleep>>,
     running: bool,
+    farewell: Farewell,
+}
+
+/// The end of a connection on our side: what the client is still sending is read and dropped for a while, since a socket that is
+/// closed on unread bytes takes back the reply that is on its way.
+enum Farewell {
+    NotYet,
+    Saying,
+    Listening,
 }
 
 impl<S> Wire<S> {
     /// Watches `stream`; heads are scanned where it speaks HTTP/1.
     pub(crate) fn new(stream: S, framing: Option<Arc<Framing>>) -> Self {
-        Self { stream, scan: framing.map(Scan::new), clock: Box::pin(sleep(WRITE_IDLE)), running: false }
+        Self {
+            stream,
+            scan: framing.map(Scan::new),
+            clock: Box::pin(sleep(WRITE_IDLE)),
+            running: false,
+            farewell: Farewell::NotYet,
+        }
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -74,7 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let progress = Pin::new(&mut this.stream).poll_write(cx, bytes);
@@ -103,8 +121,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let progress = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.judge(cx, progress)
+        loop {
+            match this.farewell {
+                Farewell::NotYet => {
+                    this.clock.as_mut().reset(Instant::now() + LINGER);
+                    this.farewell = Farewell::Saying;
+                }
+                Farewell::Saying => match Pin::new(&mut this.stream).poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => this.farewell = Farewell::Listening,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return this.clock.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+                },
+                Farewell::Listening => {
+                    let mut space = [MaybeUninit::uninit(); 16 * 1024];
+                    let mut dropped = ReadBuf::uninit(&mut space);
+                    match Pin::new(&mut this.stream).poll_read(cx, &mut dropped) {
+                        Poll::Ready(Ok(())) if !dropped.filled().is_empty() && !this.clock.is_elapsed() => {}
+                        Poll::Ready(_) => return Poll::Ready(Ok(())),
+                        Poll::Pending => return this.clock.as_mut().poll(cx).map(Ok),
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -235,5 +273,22 @@ mod tests {
             scan.feed(&[b'a'; 1000]);
         }
         assert!(scan.line.capacity() <= 2 * LINE);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_still_sending_gets_its_reply_before_the_end() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut client, server) = tokio::io::duplex(1024);
+        let mut wire = Wire::new(server, None);
+        let sending = tokio::spawn(async move {
+            client.write_all(&[b'x'; 50_000]).await.unwrap();
+            let mut reply = String::new();
+            client.read_to_string(&mut reply).await.unwrap();
+            reply
+        });
+        wire.write_all(b"no room").await.unwrap();
+        let closing = tokio::spawn(async move { wire.shutdown().await });
+        assert_eq!(sending.await.unwrap(), "no room");
+        closing.await.unwrap().unwrap();
     }
 }

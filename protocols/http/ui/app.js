@@ -281,11 +281,13 @@ async function list(further) {
 function row(entry) {
   const made = element("tr");
   const name = element("td", undefined, { class: "name" });
-  name.append(element("span", entry.kind === "dir" ? "▸" : entry.kind === "link" ? "↗" : "·", { class: "kind", "aria-hidden": "true" }));
+  const label = element("span", undefined, { class: "label" });
+  label.append(element("span", entry.kind === "dir" ? "▸" : entry.kind === "link" ? "↗" : "·", { class: "kind", "aria-hidden": "true" }));
   const link = entry.kind === "dir"
     ? element("a", `${entry.name}/`, { href: `#/${address(child(entry.name))}` })
     : element("a", entry.name, { href: `/api/v1/files/${address(child(entry.name))}`, download: "" });
-  name.append(link);
+  label.append(link);
+  name.append(label);
   const changed = entry.modified ? new Date(entry.modified) : null;
   const acts = element("td", undefined, { class: "acts" });
   acts.append(act("Rename", entry, rename), " ", act("Delete", entry, remove));

@@ -131,7 +131,7 @@ fn condition(text: &str) -> Option<(Condition, &str)> {
     }
     let (tag, tail) = text.strip_prefix('[')?.split_once(']')?;
     // A weak tag is kept with its mark, and so equals none of ours.
-    let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
+    let tag = if tag.starts_with("W/") { tag } else { tag.strip_prefix('"')?.strip_suffix('"')? };
     Some((Condition { not, item: Item::Tag(tag.to_owned()) }, tail))
 }
 
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for text in ["", "()", "(<a)", "<a>", "(<a>) x", "<a> <b> (<c>)", "([\"x\"", "(Not)"] {
+        for text in ["", "()", "(<a)", "<a>", "(<a>) x", "<a> <b> (<c>)", "([\"x\"", "(Not)", "([\"])", "([x])"] {
             assert_eq!(parsed(text), None, "{text}");
         }
         assert_eq!(parsed(&"(<a>)".repeat(65)), None);

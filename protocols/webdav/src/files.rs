@@ -57,7 +57,7 @@ impl DavFileSystem for Files {
             let path = at(path)?;
             if options.write {
                 // Only a lock on a new name comes here (RFC 4918 section 7.3): an empty file, made under the lock.
-                let vfs = self.vfs.with_tokens(self.locks.taken());
+                let vfs = self.vfs.with_tokens(self.locks.tokens());
                 let upload = vfs.create(&path, Intent::CreateNew, OnAbort::Discard).await.map_err(refused)?;
                 let committed = upload.commit().await.map_err(refused)?;
                 return Ok(Box::new(Reading { source: None, facts: committed.metadata, at: 0 }) as Box<dyn DavFile>);

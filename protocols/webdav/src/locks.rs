@@ -26,17 +26,21 @@ const LIFE: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(crate) struct TreeLocks {
     vfs: Vfs,
+    shown: Vec<LockToken>,
     taken: Arc<Mutex<Vec<LockToken>>>,
 }
 
 impl TreeLocks {
-    pub(crate) fn new(vfs: Vfs) -> Self {
-        Self { vfs, taken: Arc::default() }
+    /// `shown` are the tokens that the request shows.
+    pub(crate) fn new(vfs: Vfs, shown: Vec<LockToken>) -> Self {
+        Self { vfs, shown, taken: Arc::default() }
     }
 
-    /// The tokens of locks that this request took.
-    pub(crate) fn taken(&self) -> Vec<LockToken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The tokens that the request shows, and those of locks that it took.
+    pub(crate) fn tokens(&self) -> Vec<LockToken> {
+        let mut tokens = self.shown.clone();
+        tokens.extend_from_slice(&self.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        tokens
     }
 
     fn take(
@@ -109,8 +113,7 @@ impl DavLockSystem for TreeLocks {
             let held = self.vfs.locks().discover(&at).iter().any(|lock| submitted_tokens.contains(&lock.token.0));
             if held { Ok(()) } else { Err(nobody(path)) }
         } else {
-            let tokens: Vec<LockToken> = submitted_tokens.iter().cloned().map(LockToken).collect();
-            self.vfs.locks().conflict(&at, deep, &tokens).map_or(Ok(()), |lock| Err(shown(lock)))
+            self.vfs.locks().conflict(&at, deep, &self.tokens()).map_or(Ok(()), |lock| Err(shown(lock)))
         };
         Box::pin(ready(answer))
     }

@@ -47,13 +47,17 @@ pub(crate) async fn put(ask: Ask, body: Body) -> Reply {
     let plan = plan(&ask.parts.method, headers, current.as_ref())
         .map_err(|status| said(status, "the range of the upload cannot be used"))?;
     let mut upload = ask.vfs.create(&ask.at.path, plan.intent, OnAbort::Discard).await.map_err(refused)?;
+    if let Some(length) = plan.announced {
+        upload.check_room(plan.start.saturating_add(length)).await.map_err(failed)?;
+    }
+    // Somebody else may be faster while the bytes come.
+    if let Some(facts) = current.filter(|_| headers.contains_key(header::IF_MATCH)) {
+        upload.only_over(facts.etag);
+    }
     fill(&mut upload, &ask, body, plan).await?;
     let mtime = mtime(headers);
     if let Some(modified) = mtime {
         upload.set_facts(Facts { modified: Some(modified), ..Facts::default() });
-    }
-    if headers.contains_key(header::IF_MATCH) && !proceeds(headers, self::current(&ask).await?.as_ref()) {
-        return Err(said(StatusCode::PRECONDITION_FAILED, "the file was changed meanwhile"));
     }
     let committed = upload.commit().await.map_err(refused)?;
     let mut response = bare(if committed.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT });

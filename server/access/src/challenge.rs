@@ -70,7 +70,7 @@ pub struct Challenge {
     prompt: String,
     expects: Expects,
     alternatives: Vec<ChannelName>,
-    pub(crate) pending: Pending,
+    pub(crate) pending: Box<Pending>,
 }
 
 /// The login so far, for nobody's eyes.
@@ -221,31 +221,33 @@ impl Challenge {
 
 impl Inner {
     /// Makes a challenge and has the code sent where the channel sends.
-    pub(crate) async fn ask(self: &Arc<Self>, question: Question<'_>, serving: &[Arc<dyn Factor>]) -> Result<Challenge, Refusal> {
+    pub(crate) async fn ask(self: &Arc<Self>, question: Question<'_>) -> Result<Challenge, Refusal> {
         let Question { rules, who, account, origin, .. } = question;
+        let serving = self.serving(rules, account).await;
         let id = random_id()?;
         let need = Need { rules, who, account, origin, challenge: Some(&id) };
         let begun = match serving.first() {
             Some(factor) if question.veil == Veil::Drawn && factor.kind() == FactorKind::Delivers => {
                 // The time that a message takes would lift the veil.
-                self.send_behind(&need, serving.to_vec());
+                self.send_behind(&need);
                 let prompt = crate::Prompt { text: None, expects: Expects::Code, state: Vec::new() };
                 let life = rules.settings.token_timeout.min(LONGEST_LIFE);
                 let until_ms = Some(self.clock.now_ms().saturating_add(millis(life)));
                 Begun { channel: factor.channel().as_str().to_owned(), prompt, until_ms }
             }
-            _ => self.begin(&need, serving).await?,
+            _ => self.begin(&need, &serving).await?,
         };
-        let until_ms = begun.until_ms.unwrap_or_else(|| self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)));
+        let until_ms =
+            begun.until_ms.unwrap_or_else(|| self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)));
         let channel = ChannelName::new(&begun.channel).ok_or(Reason::InternalFault)?;
         Ok(Challenge {
             id: ChallengeId(id),
             because: Because::NextFactor,
-            prompt: begun.prompt.text.unwrap_or_else(|| channels::words(&begun.channel, account)),
+            prompt: channels::prompt_text(&begun, account),
             expects: begun.prompt.expects,
-            alternatives: others(serving, &channel),
+            alternatives: others(&serving, &channel),
             channel,
-            pending: Pending {
+            pending: Box::new(Pending {
                 gate: Arc::clone(self),
                 who: who.clone(),
                 epoch: account.epoch,
@@ -256,12 +258,17 @@ impl Inner {
                 wrong: 0,
                 until_ms,
                 decoy: false,
-            },
+            }),
         })
     }
 
     /// A challenge that no answer satisfies.
-    pub(crate) fn decoy(self: &Arc<Self>, rules: &Rules, who: &Candidate, origin: &Origin) -> Result<Challenge, Refusal> {
+    pub(crate) fn decoy(
+        self: &Arc<Self>,
+        rules: &Rules,
+        who: &Candidate,
+        origin: &Origin,
+    ) -> Result<Challenge, Refusal> {
         let channel = rules.settings.channels.first().cloned().ok_or(Reason::NoChannel)?;
         Ok(Challenge {
             id: ChallengeId(random_id()?),
@@ -270,7 +277,7 @@ impl Inner {
             expects: Expects::Code,
             alternatives: Vec::new(),
             channel,
-            pending: Pending {
+            pending: Box::new(Pending {
                 gate: Arc::clone(self),
                 who: who.clone(),
                 epoch: Epoch(0),
@@ -281,7 +288,7 @@ impl Inner {
                 wrong: 0,
                 until_ms: self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)),
                 decoy: true,
-            },
+            }),
         })
     }
 
@@ -291,8 +298,17 @@ impl Inner {
         let walked = tokio::time::timeout(PATIENCE, self.judge(&rules, &challenge, origin, code)).await;
         let walked = walked.unwrap_or_else(|_| Err(Reason::TooSlow.into()));
         match walked {
-            Err(refusal) if leaves_a_try(refusal.reason) && challenge.pending.wrong + 1 < rules.settings.max_attempts => {
-                self.record(LoginResult::Denied, origin, &challenge.pending.who.said, refusal.reason, refusal.channel, None);
+            Err(refusal)
+                if leaves_a_try(refusal.reason) && challenge.pending.wrong + 1 < rules.settings.max_attempts =>
+            {
+                self.record(
+                    LoginResult::Denied,
+                    origin,
+                    &challenge.pending.who.said,
+                    refusal.reason,
+                    refusal.channel,
+                    None,
+                );
                 hold_back(started, challenge.pending.who.floor).await;
                 Outcome::Challenge(challenge.try_again())
             }
@@ -327,8 +343,14 @@ impl Inner {
         let answer = Answer { rules, who: &pending.who, account: &account, origin, asked, code };
         let factor = self.second_factor(&answer).await?;
         let why = if factor == RECOVERY { Reason::Recovery } else { Reason::BothRight };
-        let opening =
-            Opening { rules, account: &account, origin, first: pending.first, factor: Some(factor), remembered: pending.remembered };
+        let opening = Opening {
+            rules,
+            account: &account,
+            origin,
+            first: pending.first,
+            factor: Some(factor),
+            remembered: pending.remembered,
+        };
         Ok(Step::Open(self.open(opening).await?, why))
     }
 
@@ -351,7 +373,9 @@ impl Inner {
             match self.another(&rules, &challenge, origin, wanted).await {
                 Ok(Some((begun, account, serving))) => challenge.turn_to(begun, &account, &serving),
                 Ok(None) => {}
-                Err(refusal) => return self.conclude(origin, &challenge.pending.who, started, Err(refusal), Veil::Open).await,
+                Err(refusal) => {
+                    return self.conclude(origin, &challenge.pending.who, started, Err(refusal), Veil::Open).await;
+                }
             }
         }
         let channel = Some(challenge.channel.as_str().to_owned());
@@ -360,7 +384,6 @@ impl Inner {
     }
 
     /// Begins another channel of the user; `None`: it cannot be.
-    #[expect(clippy::type_complexity, reason = "named once, taken apart at once")]
     async fn another(
         &self,
         rules: &Rules,
@@ -372,7 +395,13 @@ impl Inner {
         let serving = self.serving(rules, &account).await;
         let Some(factor) = serving.iter().find(|factor| factor.channel().as_str() == wanted) else { return Ok(None) };
         let chosen = [Arc::clone(factor)];
-        let need = Need { rules, who: &challenge.pending.who, account: &account, origin, challenge: Some(challenge.id.as_str()) };
+        let need = Need {
+            rules,
+            who: &challenge.pending.who,
+            account: &account,
+            origin,
+            challenge: Some(challenge.id.as_str()),
+        };
         match self.begin(&need, &chosen).await {
             // Within the pause between messages the code that is live goes on; it came by another channel.
             Ok(begun) if begun.channel == wanted => Ok(Some((begun, account, serving))),
@@ -387,7 +416,7 @@ impl Challenge {
     fn turn_to(&mut self, begun: Begun, account: &Account, serving: &[Arc<dyn Factor>]) {
         let Some(channel) = ChannelName::new(&begun.channel) else { return };
         self.because = Because::NextFactor;
-        self.prompt = begun.prompt.text.unwrap_or_else(|| channels::words(&begun.channel, account));
+        self.prompt = channels::prompt_text(&begun, account);
         self.expects = begun.prompt.expects;
         self.alternatives = others(serving, &channel);
         self.channel = channel;

@@ -4,7 +4,7 @@
 //! last the login is denied. Nothing here ever turns "due" into "not due".
 
 use crate::{
-    Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Ledger as _, Prompt,
+    ChannelName, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Ledger as _, Prompt,
     candidate::Candidate,
     codes::{self, Codes, LiveCode},
     gate::{Inner, Rules},
@@ -20,8 +20,10 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// How long one call of a factor may take (N13).
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a factor may take to say whether it serves somebody at all.
+const SERVES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long all channels of a login together may take (N13).
-const CHANNELS_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const CHANNELS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a login waits for another of the same user to have its code sent.
 const TURN_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -54,7 +56,7 @@ impl Inner {
                     Fitness::Fits => true,
                     Fitness::AskPlugin => {
                         let user = seen_by(&**factor, account);
-                        called(&**factor, CALL_PATIENCE, factor.serves(&user)).await.unwrap_or(false)
+                        called(&**factor, SERVES_PATIENCE, factor.serves(&user)).await.unwrap_or(false)
                     }
                     _ => false,
                 };
@@ -106,13 +108,17 @@ impl Inner {
             // Two logins of one user at once: the second sees the code of the first and sends nothing.
             let _turn = self.code_turns.take(&need.who.key, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
             let codes = self.codes();
-            let sending =
-                Sending { ledger: &*self.ledger, server: &self.key, max_per_minute: need.rules.settings.send_max_per_minute };
+            let sending = Sending {
+                ledger: &*self.ledger,
+                server: &self.key,
+                max_per_minute: need.rules.settings.send_max_per_minute,
+            };
             if !sending.may_send(&need.who.key, &user, channel, need.origin, *sent).await? {
                 return self.go_on(need, &codes, channel).await;
             }
             let code = codes::generate(need.rules.settings.token_length, need.rules.settings.token_numeric)?;
-            let life = need.account.otp_token_timeout_ms.map_or(need.rules.settings.token_timeout, Duration::from_millis);
+            let life =
+                need.account.otp_token_timeout_ms.map_or(need.rules.settings.token_timeout, Duration::from_millis);
             let live = codes.put(&need.who.key, &code, channel, need.origin, need.challenge, life).await?;
             (code, live)
         };
@@ -154,15 +160,19 @@ impl Inner {
 
     /// For a client that cannot be asked, and for a question behind a veil: the code goes out after the answer, so that the
     /// time of the answer says nothing. A factor that verifies has nothing to send.
-    pub(crate) fn send_behind(self: &Arc<Self>, need: &Need<'_>, factors: Vec<Arc<dyn Factor>>) {
+    pub(crate) fn send_behind(self: &Arc<Self>, need: &Need<'_>) {
         let gate = Arc::clone(self);
         let rules = Arc::clone(&self.rules());
         let (who, account, origin) = (need.who.clone(), need.account.clone(), need.origin.clone());
         let challenge = need.challenge.map(str::to_owned);
         tokio::spawn(async move {
-            let need = Need { rules: &rules, who: &who, account: &account, origin: &origin, challenge: challenge.as_deref() };
-            let senders: Vec<_> = factors.into_iter().take_while(|factor| factor.kind() == FactorKind::Delivers).collect();
-            if let Err(refusal) = gate.begin(&need, &senders).await
+            let need =
+                Need { rules: &rules, who: &who, account: &account, origin: &origin, challenge: challenge.as_deref() };
+            let serving = gate.serving(&rules, &account).await;
+            let senders = senders(&serving, &account).await;
+            if serving.is_empty() {
+                tracing::warn!(user = %account.name, reason = Reason::NoChannel.word(), "no code was sent");
+            } else if let Err(refusal) = gate.begin(&need, &senders).await
                 && refusal.reason != Reason::NoChannel
             {
                 tracing::warn!(user = %account.name, reason = refusal.reason.word(), "no code was sent");
@@ -189,7 +199,7 @@ impl Inner {
         let secret = user.secret.as_ref().map_or(&[][..], |secret| secret.expose().as_slice());
         let enrolment = self.key.keyed_digest("enrolment", secret);
         let mut first = None;
-        for text in used {
+        for text in used.iter().take(USED_LIMIT) {
             let mut bound = Vec::from(enrolment);
             bound.extend_from_slice(format!("{}\n{channel}\n{text}", user.name).as_bytes());
             let digest = self.key.keyed_digest("used-code", &bound);
@@ -204,8 +214,37 @@ impl Inner {
 /// How long a used code of a verifying factor is remembered: far longer than any such code could come round again.
 const USED_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// A factor names a handful of used codes; a longer list is a fault and is cut.
+const USED_LIMIT: usize = 64;
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether any channel might serve the user, without asking a plugin: a client that cannot be asked is answered in a time that
+/// depends on none.
+pub(crate) fn could_serve(rules: &Rules, account: &Account) -> bool {
+    let loaded = |name| rules.factors.iter().any(|factor| factor.channel() == name);
+    let fits =
+        |name: &ChannelName| matches!(policy::fitness(name.as_str(), account), Fitness::Fits | Fitness::AskPlugin);
+    rules.settings.channels.iter().any(|name| loaded(name) && fits(name))
+}
+
+/// The factors that have something to send: those that come before the first which verifies and is well.
+async fn senders(serving: &[Arc<dyn Factor>], account: &Account) -> Vec<Arc<dyn Factor>> {
+    let mut senders = Vec::new();
+    for factor in serving {
+        match factor.kind() {
+            FactorKind::Delivers => senders.push(Arc::clone(factor)),
+            FactorKind::Verifies => {
+                let user = seen_by(&**factor, account);
+                if called(&**factor, SERVES_PATIENCE, factor.serves(&user)).await.unwrap_or(false) {
+                    break;
+                }
+            }
+        }
+    }
+    senders
 }
 
 /// What `factor` learns of a user.
@@ -244,11 +283,12 @@ pub(crate) async fn called<T>(
 }
 
 /// The words of a prompt for a person, where the factor has none of its own.
-pub(crate) fn words(channel: &str, account: &Account) -> String {
+fn words(channel: &str, account: &Account) -> String {
     match channel {
         "totp" => "Enter the code that your authenticator app shows.".into(),
         "sms" => {
-            let digits: Vec<char> = account.phone.iter().flat_map(|phone| phone.chars()).filter(char::is_ascii_digit).collect();
+            let digits: Vec<char> =
+                account.phone.iter().flat_map(|phone| phone.chars()).filter(char::is_ascii_digit).collect();
             let end: String = digits.iter().rev().take(2).rev().collect();
             format!("Enter the code sent to your phone number ending in {end}.")
         }
@@ -256,6 +296,16 @@ pub(crate) fn words(channel: &str, account: &Account) -> String {
         other => format!("Enter the code of {other}."),
     }
 }
+
+/// The words for a person: the factor's own, as far as a line of text goes, or ours.
+pub(crate) fn prompt_text(begun: &Begun, account: &Account) -> String {
+    match &begun.prompt.text {
+        Some(own) => own.chars().filter(|c| !c.is_control()).take(LONGEST_PROMPT).collect(),
+        None => words(&begun.channel, account),
+    }
+}
+
+const LONGEST_PROMPT: usize = 300;
 
 /// A code as it may be typed: nothing but the blanks around it is forgiven here.
 pub(crate) fn trimmed(code: &Secret<String>) -> Secret<String> {

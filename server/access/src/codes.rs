@@ -35,7 +35,8 @@ pub(crate) fn generate(length: u32, numeric: bool) -> Result<Secret<String>, Rea
     let (draws, _) = random.as_chunks::<8>();
     for draw in draws {
         let place = u64::from_be_bytes(*draw) % alphabet.len() as u64;
-        let character = usize::try_from(place).ok().and_then(|place| alphabet.get(place)).ok_or(Reason::InternalFault)?;
+        let character =
+            usize::try_from(place).ok().and_then(|place| alphabet.get(place)).ok_or(Reason::InternalFault)?;
         code.push(char::from(*character));
     }
     Ok(Secret::new(code))
@@ -198,7 +199,8 @@ mod tests {
     #[test]
     fn codes_have_the_length_and_alphabet_that_was_asked_for() {
         for (length, numeric) in [(6, true), (8, true), (10, false)] {
-            let codes: BTreeSet<String> = (0..200).map(|_| generate(length, numeric).unwrap().expose().clone()).collect();
+            let codes: BTreeSet<String> =
+                (0..200).map(|_| generate(length, numeric).unwrap().expose().clone()).collect();
             assert!(codes.len() > 195, "codes repeat");
             for code in &codes {
                 assert_eq!(code.len(), length as usize);

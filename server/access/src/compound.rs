@@ -24,7 +24,10 @@ const SHORTEST_FOREIGN: usize = 4;
 impl CodeShape {
     /// The shape of codes under these rules.
     pub(crate) fn of(rules: &Rules) -> Self {
-        let foreign = rules.factors.iter().any(|factor| factor.kind() == FactorKind::Verifies && factor.channel().as_str() != "totp");
+        let foreign = rules
+            .factors
+            .iter()
+            .any(|factor| factor.kind() == FactorKind::Verifies && factor.channel().as_str() != "totp");
         Self::new(&rules.settings, foreign)
     }
 
@@ -74,7 +77,16 @@ mod tests {
     #[test]
     fn a_tail_that_could_be_no_code_stays_in_the_password() {
         let shape = shape(6, true);
-        for whole in ["password", "pass:word", "pass:", "pass:12345", "pass:123456789", "pass:123 456", "pass:12345\u{664}", "pass:hello world"] {
+        for whole in [
+            "password",
+            "pass:word",
+            "pass:",
+            "pass:12345",
+            "pass:123456789",
+            "pass:123 456",
+            "pass:12345\u{664}",
+            "pass:hello world",
+        ] {
             assert_eq!(shape.split(whole), None, "{whole}");
         }
     }

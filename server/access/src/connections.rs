@@ -25,7 +25,9 @@ impl Connections {
     /// Whether this connection has had its wrong codes for this user. A peer without a port is no connection.
     pub(crate) fn is_spent(&self, peer: SocketAddr, user: &str, allowed: u32) -> bool {
         let missed = locked(&self.missed);
-        missed.get(&(peer, user.to_owned())).is_some_and(|(count, last)| *count >= allowed.max(1) && last.elapsed() < MEMORY)
+        missed
+            .get(&(peer, user.to_owned()))
+            .is_some_and(|(count, last)| *count >= allowed.max(1) && last.elapsed() < MEMORY)
     }
 
     /// One more.

@@ -32,7 +32,8 @@ impl Cookies {
         let mut dropped = Vec::new();
         // The whole life counts from the login, not from the last rotation.
         let mut made_ms = lives.now_ms;
-        let own: Vec<_> = table.iter().filter(|(_, old)| old.session.id() == session.id()).map(|(digest, _)| *digest).collect();
+        let own: Vec<_> =
+            table.iter().filter(|(_, old)| old.session.id() == session.id()).map(|(digest, _)| *digest).collect();
         for old in own.iter().filter_map(|old| table.remove(old)) {
             made_ms = made_ms.min(old.made_ms);
             dropped.push(old);

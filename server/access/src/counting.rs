@@ -46,7 +46,8 @@ impl Counting<'_> {
         let here = self.ledger.count(&at_address(user, origin)).await?;
         let strangers = self.ledger.count(&from_strangers(user)).await?;
         let limit = self.limits.passwords_per_account;
-        let paused = self.is_paused(here, limit) || (!known && self.is_paused(strangers, limit.saturating_mul(STRANGERS)));
+        let paused =
+            self.is_paused(here, limit) || (!known && self.is_paused(strangers, limit.saturating_mul(STRANGERS)));
         Ok(Standing { paused, failures: here.n })
     }
 
@@ -66,7 +67,12 @@ impl Counting<'_> {
     }
 
     /// A right password ends the row.
-    pub(crate) async fn right_password(&self, user: &str, origin: &Origin, standing: Standing) -> Result<(), LedgerError> {
+    pub(crate) async fn right_password(
+        &self,
+        user: &str,
+        origin: &Origin,
+        standing: Standing,
+    ) -> Result<(), LedgerError> {
         if standing.failures > 0 {
             self.ledger.remove(&at_address(user, origin)).await?;
         }
@@ -94,7 +100,12 @@ impl Counting<'_> {
     }
 
     /// A failure of the address, over all names; at the limit it is shut out.
-    pub(crate) async fn address_failed(&self, origin: &Origin, book: &AddressBook, events: &EventBus) -> Result<(), LedgerError> {
+    pub(crate) async fn address_failed(
+        &self,
+        origin: &Origin,
+        book: &AddressBook,
+        events: &EventBus,
+    ) -> Result<(), LedgerError> {
         let key = format!("failed/{}", origin.address_key());
         let failures = self.ledger.bump_fixed(&key, self.limits.address_window).await?;
         if self.limits.failures_per_address > 0 && failures >= u64::from(self.limits.failures_per_address) {
@@ -162,7 +173,8 @@ mod tests {
         let limits = settings().brute_force;
         let ledger = MemoryLedger::new();
         let counting = Counting { ledger: &ledger, limits: &limits, now_ms: 0 };
-        let pauses: Vec<u64> = [0, 9, 10, 11, 12, 13, 14, 15, 100, u64::MAX].iter().map(|n| counting.pause(*n, 10).as_secs()).collect();
+        let pauses: Vec<u64> =
+            [0, 9, 10, 11, 12, 13, 14, 15, 100, u64::MAX].iter().map(|n| counting.pause(*n, 10).as_secs()).collect();
         assert_eq!(pauses, [0, 0, 30, 60, 120, 240, 480, 900, 900, 900]);
     }
 }

@@ -86,7 +86,10 @@ impl Hashing {
     ///
     /// Cancel safe: work that has begun runs to its end and keeps its core until then, so that strangers who hang up cannot
     /// get more cores than there are.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, QueueFull> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Option<T>, QueueFull> {
         let asked = Asked::join(&self.asked, self.at_most).ok_or(QueueFull)?;
         let Ok(core) = Arc::clone(&self.cores).acquire_owned().await else { return Ok(None) };
         let done = tokio::task::spawn_blocking(move || {

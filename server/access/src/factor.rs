@@ -116,8 +116,19 @@ pub trait Factor: Send + Sync + 'static {
     async fn enroll(&self, user: &FactorUser) -> Result<Enrolment, FactorError>;
 
     /// Begins a challenge. `code` is there for factors that deliver: it is carried to the user when this returns `Ok`.
-    async fn begin(&self, user: &FactorUser, origin: &FactorOrigin, code: Option<&Secret<String>>) -> Result<Prompt, FactorError>;
+    async fn begin(
+        &self,
+        user: &FactorUser,
+        origin: &FactorOrigin,
+        code: Option<&Secret<String>>,
+    ) -> Result<Prompt, FactorError>;
 
     /// Whether `answer` is right. Only asked of factors that verify.
-    async fn verify(&self, user: &FactorUser, origin: &FactorOrigin, state: &[u8], answer: &Secret<String>) -> Result<Verdict, FactorError>;
+    async fn verify(
+        &self,
+        user: &FactorUser,
+        origin: &FactorOrigin,
+        state: &[u8],
+        answer: &Secret<String>,
+    ) -> Result<Verdict, FactorError>;
 }

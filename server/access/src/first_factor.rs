@@ -59,14 +59,20 @@ struct Guess {
 
 impl Inner {
     /// Checks what was shown, and counts it where it is wrong.
-    pub(crate) async fn first_factor(self: &Arc<Self>, showing: Showing<'_>, evidence: &Evidence) -> Result<Proof, Refusal> {
+    pub(crate) async fn first_factor(
+        self: &Arc<Self>,
+        showing: Showing<'_>,
+        evidence: &Evidence,
+    ) -> Result<Proof, Refusal> {
         match evidence {
             Evidence::PublicKey(blob) => proven(showing, First::Key, Reason::UnknownKey, |account| {
                 account.keys.iter().any(|key| key.blob == *blob)
             }),
-            Evidence::ClientCertificate(subject) => proven(showing, First::Certificate, Reason::UnknownCertificate, |account| {
-                account.texts.get(CERTIFICATE_TEXT).is_some_and(|text| !text.is_empty() && text == subject)
-            }),
+            Evidence::ClientCertificate(subject) => {
+                proven(showing, First::Certificate, Reason::UnknownCertificate, |account| {
+                    account.texts.get(CERTIFICATE_TEXT).is_some_and(|text| !text.is_empty() && text == subject)
+                })
+            }
             Evidence::Password(whole) => {
                 let split = CodeShape::of(showing.rules).split(whole.expose());
                 let mut guesses = vec![Guess { password: whole.clone(), code: None }];
@@ -128,12 +134,14 @@ impl Inner {
         origin: &Origin,
         guesses: &[Guess],
     ) -> Result<Option<Result<(), Reason>>, Refusal> {
-        let Some(shown) = guesses.first().filter(|guess| app_password::has_shape(guess.password.expose().as_bytes())) else {
+        let Some(shown) = guesses.first().filter(|guess| app_password::has_shape(guess.password.expose().as_bytes()))
+        else {
             return Ok(None);
         };
         let Some(account) = account else { return Ok(None) };
         let kept = self.accounts.app_passwords(&account.name).await?;
-        let Some(found) = app_password::recognise(&self.key, &account.name, &kept, shown.password.expose().as_bytes()) else {
+        let Some(found) = app_password::recognise(&self.key, &account.name, &kept, shown.password.expose().as_bytes())
+        else {
             return Ok(None);
         };
         if !rules.settings.app_passwords {
@@ -212,7 +220,12 @@ impl Inner {
 }
 
 /// Evidence that no guessing finds: looked up, not counted.
-fn proven(showing: Showing<'_>, first: First, otherwise: Reason, fits: impl FnOnce(&Account) -> bool) -> Result<Proof, Refusal> {
+fn proven(
+    showing: Showing<'_>,
+    first: First,
+    otherwise: Reason,
+    fits: impl FnOnce(&Account) -> bool,
+) -> Result<Proof, Refusal> {
     let no_account = if showing.who.name.is_none() { Reason::ImpossibleName } else { Reason::UnknownUser };
     let account = showing.account.ok_or(no_account)?;
     if fits(&account) { Ok(Proof { account, first, code: None }) } else { Err(otherwise.into()) }

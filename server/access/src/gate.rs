@@ -1,8 +1,8 @@
 //! The gate itself: what doors call.
 
 use crate::{
-    AccessSettings, Challenge, Enforce, Evidence, Factor, Ledger, LoginAttempt, Session, SessionEnd, SessionId, SessionView,
-    WebSession, WebToken,
+    AccessSettings, Challenge, Enforce, Evidence, Factor, Ledger, LoginAttempt, Session, SessionEnd, SessionId,
+    SessionView, WebSession, WebToken,
     connections::Connections,
     cookies::Cookies,
     crowd::{Crowd, Hashing},
@@ -232,10 +232,10 @@ impl Inner {
 
     pub(crate) fn may_ask(&self, rules: &Rules, protocol: Protocol) -> bool {
         let settings = &rules.settings;
-        let anybody = settings.enforce != Enforce::Flagged || self.second_factor_users.load(Ordering::Relaxed) > 0;
-        // A user may have an explicit setting for a protocol that the list does not name.
+        // Somebody with a factor may have a setting of their own for a protocol that the list does not name.
         let somebody = self.second_factor_users.load(Ordering::Relaxed) > 0;
-        settings.validated_logins && (somebody || (anybody && settings.otp_protocols.contains(protocol)))
+        let enforced = settings.enforce != Enforce::Flagged && settings.otp_protocols.contains(protocol);
+        settings.validated_logins && (somebody || enforced)
     }
 }
 

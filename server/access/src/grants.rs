@@ -85,7 +85,8 @@ impl Hold {
     }
 
     fn lives(&self, now_ms: u64) -> bool {
-        self.uses.live.load(Ordering::SeqCst) > 0 || self.uses.left_ms.load(Ordering::SeqCst).saturating_add(LINGER_MS) > now_ms
+        self.uses.live.load(Ordering::SeqCst) > 0
+            || self.uses.left_ms.load(Ordering::SeqCst).saturating_add(LINGER_MS) > now_ms
     }
 }
 
@@ -189,8 +190,11 @@ impl Grants {
 }
 
 fn make_room(table: &mut HashMap<Fingerprint, Grant>, limit: usize, counts: impl Fn(&Grant) -> bool) -> Vec<Grant> {
-    let mut own: Vec<(u64, Fingerprint)> =
-        table.iter().filter(|(_, grant)| counts(grant)).map(|(fingerprint, grant)| (grant.used_ms, *fingerprint)).collect();
+    let mut own: Vec<(u64, Fingerprint)> = table
+        .iter()
+        .filter(|(_, grant)| counts(grant))
+        .map(|(fingerprint, grant)| (grant.used_ms, *fingerprint))
+        .collect();
     if own.len() < limit {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ use crate::{
     attempt::Denied,
     candidate::Candidate,
     challenge::{Question, Veil},
-    channels::Need,
+    channels::{Need, could_serve},
     first_factor::{First, Proof, Showing},
     gate::{Inner, Rules},
     grants::Fingerprint,
@@ -45,7 +45,13 @@ pub(crate) enum Step {
 impl Inner {
     /// One try. Runs to its end in a task of its own: a stranger who hangs up can neither suppress the record nor get the
     /// count back.
-    pub(crate) async fn log_in(self: Arc<Self>, origin: Origin, name: String, evidence: Evidence, veil: Veil) -> Outcome {
+    pub(crate) async fn log_in(
+        self: Arc<Self>,
+        origin: Origin,
+        name: String,
+        evidence: Evidence,
+        veil: Veil,
+    ) -> Outcome {
         let who = Candidate::new(&self.key, &name);
         let gate = Arc::clone(&self);
         let (seen, said) = (origin.clone(), who.said.clone());
@@ -91,7 +97,8 @@ impl Inner {
         // 5. The policy. An app password exists only because its owner passed a second factor when making it.
         let decision = policy::due(&PolicyInput::of(&rules.settings, &account, origin.protocol, origin.address()));
         let remembered = self.remembered_as(rules, origin, &account.name, evidence);
-        let open = |factor: Option<String>, first| Opening { rules, account: &account, origin, first, factor, remembered };
+        let open =
+            |factor: Option<String>, first| Opening { rules, account: &account, origin, first, factor, remembered };
         if first == First::AppPassword {
             let session = self.open(open(Some("app_password".into()), first)).await?;
             return Ok(Step::Open(session, Reason::AppPassword));
@@ -102,27 +109,30 @@ impl Inner {
         // 6. Due: the code that came along is checked, or one is asked for.
         if let Some(code) = code {
             let answer = Answer { rules, who, account: &account, origin, asked: Asked::Nothing, code: &code };
-            let factor = self.second_factor(&answer).await?;
+            let factor = match self.second_factor(&answer).await {
+                Ok(factor) => factor,
+                Err(refusal) => return self.veiled(rules, who, origin, veil, refusal),
+            };
             let why = if factor == RECOVERY { Reason::Recovery } else { Reason::BothRight };
             return Ok(Step::Open(self.open(open(Some(factor), first)).await?, why));
         }
-        let serving = self.serving(rules, &account).await;
-        if serving.is_empty() {
-            return self.veiled(rules, who, origin, veil, Reason::NoChannel.into());
-        }
         match origin.conversation {
+            Conversation::SingleShot if !could_serve(rules, &account) => Err(Reason::NoChannel.into()),
             Conversation::SingleShot => {
-                self.send_behind(&Need { rules, who, account: &account, origin, challenge: None }, serving);
+                self.send_behind(&Need { rules, who, account: &account, origin, challenge: None });
                 Err(Reason::CodeMissing.into())
             }
             Conversation::Interactive => {
                 let question = Question { rules, who, account: &account, origin, first, remembered, veil };
-                Ok(Step::Ask(self.ask(question, &serving).await?))
+                match self.ask(question).await {
+                    Ok(challenge) => Ok(Step::Ask(challenge)),
+                    Err(refusal) => self.veiled(rules, who, origin, veil, refusal),
+                }
             }
         }
     }
 
-    /// A refusal of the first factor, or behind a veil a question that cannot be answered.
+    /// A refusal, or behind a veil a question that cannot be answered.
     fn veiled(
         self: &Arc<Self>,
         rules: &Rules,

@@ -191,7 +191,11 @@ pub struct Explanation {
 pub fn explain(settings: &AccessSettings, account: &Account, protocol: Protocol, address: IpAddr) -> Explanation {
     Explanation {
         decision: due(&PolicyInput::of(settings, account, protocol, address)),
-        channels: settings.channels.iter().map(|channel| (channel.clone(), fitness(channel.as_str(), account))).collect(),
+        channels: settings
+            .channels
+            .iter()
+            .map(|channel| (channel.clone(), fitness(channel.as_str(), account)))
+            .collect(),
     }
 }
 
@@ -208,7 +212,11 @@ mod tests {
 
     /// Each row sets what it needs on top of everything that the rows below it would say "due" by.
     const ROWS: &[Row] = &[
-        Row { rule: Rule::SwitchedOff, change: |s, a, p| (s.validated_logins = false, set_explicit(a, p, true)).1, due: false },
+        Row {
+            rule: Rule::SwitchedOff,
+            change: |s, a, p| (s.validated_logins = false, set_explicit(a, p, true)).1,
+            due: false,
+        },
         Row { rule: Rule::Explicit, change: |s, a, p| (trust(s), set_explicit(a, p, true)).1, due: true },
         Row { rule: Rule::Explicit, change: |_, a, p| set_explicit(a, p, false), due: false },
         Row { rule: Rule::TrustedNetwork, change: |s, _, _| trust(s), due: false },

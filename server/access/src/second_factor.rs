@@ -5,9 +5,9 @@
 
 use crate::{
     Factor, FactorKind, Verdict,
-    channels::{CALL_PATIENCE, called, place, seen_by, trimmed},
-    gate::{Inner, Rules},
     candidate::Candidate,
+    channels::{CALL_PATIENCE, CHANNELS_PATIENCE, called, place, seen_by, trimmed},
+    gate::{Inner, Rules},
     reason::{Reason, Refusal},
 };
 use lockgate_model::{Origin, Secret};
@@ -20,7 +20,7 @@ const TURN_PATIENCE: Duration = Duration::from_secs(15);
 const PERSON_PATIENCE: Duration = Duration::from_secs(60);
 /// How often such a factor is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Wrong codes on one connection of a client that cannot be asked (N7a).
+/// What a recovery code is called in records and lists of sessions.
 pub(crate) const RECOVERY: &str = "recovery";
 
 /// What the code is an answer to.
@@ -65,7 +65,10 @@ impl Inner {
         let weighed = match self.recovery_code(answer).await? {
             Some(factor) => Ok(factor),
             None if frozen => Err(Reason::FactorFrozen.into()),
-            None => self.weigh(answer).await,
+            None if matches!(answer.asked, Asked::Challenge { elsewhere: true, .. }) => self.weigh(answer).await,
+            None => tokio::time::timeout(CHANNELS_PATIENCE, self.weigh(answer))
+                .await
+                .unwrap_or_else(|_| Err(Reason::FactorFailed.into())),
         };
         match &weighed {
             Ok(_) => counting.right_code(user, standing).await?,
@@ -111,7 +114,11 @@ impl Inner {
     }
 
     /// A code that came with the password belongs to the first channel that works, as a question would have.
-    async fn weigh_first_that_works(&self, answer: &Answer<'_>, serving: &[Arc<dyn Factor>]) -> Result<String, Refusal> {
+    async fn weigh_first_that_works(
+        &self,
+        answer: &Answer<'_>,
+        serving: &[Arc<dyn Factor>],
+    ) -> Result<String, Refusal> {
         let mut refusal = Refusal::from(Reason::NoChannel);
         for factor in serving {
             let channel = factor.channel().as_str();
@@ -128,6 +135,8 @@ impl Inner {
             };
             match weighed {
                 Err(failed) if failed.reason == Reason::FactorFailed => refusal = failed,
+                // The code was meant for the channel that failed; that is no guess.
+                Err(none) if none.reason == Reason::NoLiveCode && refusal.reason == Reason::FactorFailed => {}
                 weighed => return weighed,
             }
         }
@@ -150,7 +159,11 @@ impl Inner {
             codes.missed(user, &live, answer.rules.settings.max_attempts).await?;
             return Err(Refusal::on(Reason::WrongCode, &live.channel));
         }
-        if codes.spend(user, &live).await? { Ok(live.channel) } else { Err(Refusal::on(Reason::CodeReplayed, &live.channel)) }
+        if codes.spend(user, &live).await? {
+            Ok(live.channel)
+        } else {
+            Err(Refusal::on(Reason::CodeReplayed, &live.channel))
+        }
     }
 
     async fn weigh_verified(

@@ -16,7 +16,8 @@ pub(crate) fn standing(account: &Account, origin: &Origin, now: UnixMillis) -> R
         return Err(Reason::ProtocolNotAllowed);
     }
     let address = origin.address();
-    if !account.ip_restrictions.is_empty() && !account.ip_restrictions.iter().any(|network| network.contains(&address)) {
+    if !account.ip_restrictions.is_empty() && !account.ip_restrictions.iter().any(|network| network.contains(&address))
+    {
         return Err(Reason::AddressNotAllowed);
     }
     Ok(())
@@ -33,11 +34,15 @@ mod tests {
         let here = origin(Protocol::Sftp, "192.0.2.1");
         let fine = account("alice");
         assert_eq!(standing(&fine, &here, 1000), Ok(()));
-        let cases: [(fn(&mut Account), Reason); 5] = [
+        type Change = fn(&mut Account);
+        let cases: [(Change, Reason); 5] = [
             (|a| a.enabled = false, Reason::Disabled),
             (|a| a.expires = Some(1000), Reason::Expired),
             (|a| a.allowed_protocols = ProtocolSet::NONE, Reason::ProtocolNotAllowed),
-            (|a| a.allowed_protocols = [Protocol::Ftp, Protocol::Webdav].into_iter().collect(), Reason::ProtocolNotAllowed),
+            (
+                |a| a.allowed_protocols = [Protocol::Ftp, Protocol::Webdav].into_iter().collect(),
+                Reason::ProtocolNotAllowed,
+            ),
             (|a| a.ip_restrictions = vec!["198.51.100.0/24".parse().unwrap()], Reason::AddressNotAllowed),
         ];
         for (change, reason) in cases {

@@ -83,16 +83,19 @@ impl Inner {
             session.end(SessionEnd::Revoked);
         }
         // A grant made after the question was put is not judged by an answer that cannot know its user.
-        self.grants.retain(self.lives(), |user, epoch| {
-            names.binary_search(user).is_err() || epochs.get(user) == Some(&epoch)
-        });
+        self.grants
+            .retain(self.lives(), |user, epoch| names.binary_search(user).is_err() || epochs.get(user) == Some(&epoch));
         *locked(&self.looked) = began;
     }
 
     /// Ends what the present preferences would not give any more.
     async fn judge_again(self: &Arc<Self>) {
         let rules = self.rules();
-        let old = self.sessions.all().into_iter().filter(|session| session.inner.judged_by.load(Ordering::Relaxed) < rules.serial);
+        let old = self
+            .sessions
+            .all()
+            .into_iter()
+            .filter(|session| session.inner.judged_by.load(Ordering::Relaxed) < rules.serial);
         for session in old {
             match self.still_stands(&rules, &session).await {
                 Some(true) => session.inner.judged_by.store(rules.serial, Ordering::Relaxed),
@@ -112,7 +115,9 @@ impl Inner {
             return Some(true);
         }
         let account = self.accounts.find(Some(&inner.user)).await.ok()?;
-        let due = |account| policy::due(&PolicyInput::of(&rules.settings, account, inner.origin.protocol, inner.origin.address())).due;
+        let due = |account| {
+            policy::due(&PolicyInput::of(&rules.settings, account, inner.origin.protocol, inner.origin.address())).due
+        };
         Some(account.as_ref().is_some_and(|account| !due(account)))
     }
 

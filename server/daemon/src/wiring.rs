@@ -170,7 +170,7 @@ pub(crate) fn plugin_specs(prefs: &Prefs, home: &Home, key: &SecretKey) -> anyho
     let mut specs = Vec::new();
     for entry in prefs.plugins.iter().filter(|entry| entry.enabled) {
         let mut settings = match entry.name.as_str() {
-            "totp" => vec![text("otp_totp_ahead", prefs.second_factor.totp_steps_ahead)],
+            "totp" => vec![text("totp_step_ahead", prefs.second_factor.totp_steps_ahead > 0)],
             "sms" => sms(prefs, resolve)?,
             "email" => email(prefs, resolve)?,
             _ => Vec::new(),

@@ -8,6 +8,7 @@
 //! Never: a client's name decides which certificate is shown, and no key that others may read is used.
 
 mod self_signed;
+mod tickets;
 
 use aws_lc_rs::digest;
 use lockgate_model::Secret;
@@ -29,6 +30,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
+use tickets::FirstHandshakeOnly;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -161,6 +163,19 @@ impl TlsMaterial {
         let config = Arc::new(config);
         by_alpn.insert(alpn, Arc::clone(&config));
         config
+    }
+
+    /// The configuration for one FTP session: as [`TlsMaterial::server_config`], but tickets go out with its first
+    /// handshake only, which is the control connection's. Its data connections can resume with those, and get none.
+    ///
+    /// A client that uploads never reads from its data connection. With the tickets of TLS 1.3 unread in its buffer, closing
+    /// makes its system reset the connection and throw away what was not sent yet: the upload loses its tail, with stock
+    /// clients in every second try.
+    #[must_use]
+    pub fn session_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.server_config(alpn));
+        config.ticketer = Arc::new(FirstHandshakeOnly::new(Arc::clone(&config.ticketer), config.send_tls13_tickets));
+        Arc::new(config)
     }
 
     /// Finishes the handshake of one connection within `limit`.

@@ -263,6 +263,9 @@ pub trait StagedFile: Send + Sync {
     /// [`VfsError::NoSpace`], [`VfsError::Backend`].
     async fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), VfsError>;
 
+    /// Takes note of bytes that came in through [`StagedFile::descriptor`], past [`StagedFile::write_at`].
+    fn wrote(&mut self, _offset: u64, _length: u64) {}
+
     /// Reads back; 0 at the end.
     ///
     /// # Errors

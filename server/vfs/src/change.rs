@@ -1,10 +1,6 @@
 //! Operations that change names: making, removing, renaming, linking, and facts.
 
-use crate::{
-    Action, Facts, Kind, LastLink, Overwrite, PartialKey, Removal, Vfs, VfsError,
-    locks::Change,
-    tree::Place,
-};
+use crate::{Action, Facts, Kind, LastLink, Overwrite, PartialKey, Removal, Vfs, VfsError, locks::Change, tree::Place};
 use lockgate_events::FileAction;
 use lockgate_model::{Permission, Permissions, VPath};
 
@@ -187,7 +183,9 @@ impl Vfs {
         };
         match moved {
             Ok(replaced) => self.view.release(&target, replaced.unwrap_or_default()),
-            Err(VfsError::Impossible { .. }) if found.kind == Kind::File => self.carry(&source, &target, overwrite).await?,
+            Err(VfsError::Impossible { .. }) if found.kind == Kind::File => {
+                self.carry(&source, &target, overwrite).await?
+            }
             Err(error) => return Err(source.said(error)),
         }
         self.locks().forget_key(&source.key());
@@ -297,7 +295,8 @@ impl Vfs {
             return Err(VfsError::Impossible { action: Action::Link, path: from.clone() });
         }
         self.unlocked(&target, Change::Member).map_err(|error| target.said(error))?;
-        let bytes = source.mount.backend.hard_link(&source.inner, &target.inner).await.map_err(|error| source.said(error))?;
+        let bytes =
+            source.mount.backend.hard_link(&source.inner, &target.inner).await.map_err(|error| source.said(error))?;
         if source.mount.counts && self.view.account.reserve(bytes, self.view.quota).is_err() {
             // The count is by names; a name too many goes again.
             let _ = target.mount.backend.remove_file(&target.inner).await;

@@ -2,9 +2,7 @@
 
 use crate::{
     Action, Committed, Entry, Facts, FileReader, Intent, Kind, Listing, OnAbort, Overwrite, Upload, Vfs, VfsError,
-    create::Begin,
-    tree::Place,
-    upload::Origin,
+    create::Begin, tree::Place, upload::Origin,
 };
 use lockgate_model::{Permission, VPath};
 use rustix::{fs::copy_file_range, io::Errno};
@@ -54,7 +52,10 @@ impl Vfs {
 
     /// Properties are worth a try, not a failed copy: the store may have none.
     async fn carry_properties(&self, from: &VPath, to: &VPath) {
-        let (Ok(source), Ok(target)) = (self.settled(from, Action::Read).await, self.settled(to, Action::Write).await) else { return };
+        let (Ok(source), Ok(target)) = (self.settled(from, Action::Read).await, self.settled(to, Action::Write).await)
+        else {
+            return;
+        };
         if let Ok(value) = source.mount.backend.properties(&source.inner).await {
             let _ = target.mount.backend.set_properties(&target.inner, &value).await;
         }
@@ -72,7 +73,11 @@ impl Vfs {
         let mut upload = self.begin(&target.path, begin).await?;
         pour(&reader, &mut upload).await?;
         let facts = reader.metadata();
-        upload.set_facts(Facts { modified: Some(facts.modified), accessed: Some(facts.accessed), mode: Some(facts.mode) });
+        upload.set_facts(Facts {
+            modified: Some(facts.modified),
+            accessed: Some(facts.accessed),
+            mode: Some(facts.mode),
+        });
         upload.commit().await?;
         self.carry_properties(&source.path, &target.path).await;
         let bytes = source.mount.backend.remove_file(&source.inner).await.map_err(|error| source.said(error))?;
@@ -93,7 +98,10 @@ impl Vfs {
         }
         let tree = &self.view.tree;
         let (source, target) = (self.settled(from, Action::Read).await?, self.settled(to, Action::Write).await?);
-        if target.path.is_within(&source.path) || to.is_within(from) || target.key().starts_with(&[source.key(), b"/".to_vec()].concat()) {
+        if target.path.is_within(&source.path)
+            || to.is_within(from)
+            || target.key().starts_with(&[source.key(), b"/".to_vec()].concat())
+        {
             return Err(VfsError::Impossible { action: Action::Write, path: to.clone() });
         }
         for right in [Permission::Read, Permission::List] {
@@ -106,7 +114,9 @@ impl Vfs {
                 levels.pop();
                 continue;
             };
-            let (Ok(from), Ok(to)) = (level.from.child(&row.name), level.to.child(&row.name)) else { return Err(VfsError::BadName) };
+            let (Ok(from), Ok(to)) = (level.from.child(&row.name), level.to.child(&row.name)) else {
+                return Err(VfsError::BadName);
+            };
             match row.metadata.kind {
                 Kind::File => drop(self.copy(&from, &to, overwrite).await?),
                 Kind::Link => self.copy_link(&from, &to).await?,
@@ -122,7 +132,8 @@ impl Vfs {
     async fn copy_level(&self, from: VPath, to: VPath, overwrite: Overwrite) -> Result<Level, VfsError> {
         let listing = self.list(&from).await?;
         match self.make_folder(&to).await {
-            Err(VfsError::Exists(_)) if overwrite == Overwrite::Replace && self.stat(&to).await?.kind == Kind::Folder => {}
+            Err(VfsError::Exists(_))
+                if overwrite == Overwrite::Replace && self.stat(&to).await?.kind == Kind::Folder => {}
             made => made?,
         }
         self.carry_properties(&from, &to).await;

@@ -90,7 +90,9 @@ impl Vfs {
                 return Err(is_folder(path));
             }
             match place.mount.backend.metadata(&place.inner).await {
-                Ok(found) if found.kind == Kind::Link && intent == Intent::CreateNew => return Err(VfsError::Exists(path.clone())),
+                Ok(found) if found.kind == Kind::Link && intent == Intent::CreateNew => {
+                    return Err(VfsError::Exists(path.clone()));
+                }
                 Ok(found) if found.kind != Kind::Link => return Ok((place, Some(found))),
                 Ok(_) | Err(VfsError::ThroughLink(_)) => {
                     place = self.led(&place, LastLink::Follow, Action::Write)?;
@@ -177,7 +179,8 @@ impl Vfs {
         let adopted = (resumed == Resumed::Yes).then_some((base.unique, base.size));
         let append = matches!(begin.intent, Intent::Patch { append: true, .. });
         // Without the right to replace, nothing may have the name by then either.
-        let replaces = begin.intent != Intent::CreateNew && self.view.tree.permissions(&place.path).allows(Permission::Delete);
+        let replaces =
+            begin.intent != Intent::CreateNew && self.view.tree.permissions(&place.path).allows(Permission::Delete);
         let body = Body {
             charge: charge(self, &place, adopted),
             staged,
@@ -189,6 +192,7 @@ impl Vfs {
             first: (resumed == Resumed::Yes).then_some(base.size),
             prefix: Prefix::new(base.size),
             failed: false,
+            over: None,
             origin: begin.origin,
             vfs: self.clone(),
             place,
@@ -225,6 +229,7 @@ impl Vfs {
             first: None,
             prefix: Prefix::default(),
             failed: false,
+            over: None,
             origin: begin.origin,
             vfs: self.clone(),
             place,

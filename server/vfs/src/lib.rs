@@ -7,6 +7,8 @@
 mod account;
 mod backend;
 mod change;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod copy;
 mod create;
 mod error;

@@ -4,7 +4,7 @@
 //! One table for the process. A lock's key is the store's identity and the path in it, so that two users' paths to one file
 //! meet in one lock, whichever way each of them came. Locks do not outlive the process.
 
-use crate::{Action, LastLink, VfsError, view::View};
+use crate::{Action, LastLink, VfsError, tree::Place, view::View};
 use aws_lc_rs::rand;
 use lockgate_model::{Permission, UserName, VPath};
 use std::{
@@ -153,8 +153,10 @@ impl Locks {
         life: Duration,
     ) -> Result<Lock, VfsError> {
         let forbidden = || VfsError::Forbidden { action: Action::Write, path: path.clone() };
-        let key = self.key(path, Action::Write)?;
         self.view.tree.require(path, Permission::Write, Action::Write)?;
+        let place = self.place(path, Action::Write)?;
+        self.view.tree.require(&place.path, Permission::Write, Action::Write)?;
+        let key = place.key();
         if note.as_ref().is_some_and(|note| note.len() > MOST_NOTE) {
             return Err(VfsError::NoSpace);
         }
@@ -264,10 +266,17 @@ impl Locks {
     }
 
     fn key(&self, path: &VPath, action: Action) -> Result<Vec<u8>, VfsError> {
-        let place = self.view.tree.place(path, action)?.ok_or_else(|| VfsError::Forbidden { action, path: path.clone() })?;
-        // A missing folder or a bad link has no other key than its own.
-        let inner = place.mount.backend.resolve(&place.inner, LastLink::Follow).unwrap_or_else(|_| place.inner.clone());
-        Ok(crate::tree::Place { inner, ..place }.key())
+        Ok(self.place(path, action)?.key())
+    }
+
+    /// Where a path leads. A missing folder or a bad link leads nowhere but to itself.
+    fn place(&self, path: &VPath, action: Action) -> Result<Place, VfsError> {
+        let tree = &self.view.tree;
+        let place = tree.place(path, action)?.ok_or_else(|| VfsError::Forbidden { action, path: path.clone() })?;
+        match place.mount.backend.resolve(&place.inner, LastLink::Follow) {
+            Ok(inner) => tree.place_in(&place, &inner, action),
+            Err(_) => Ok(place),
+        }
     }
 
     /// A lock as this session may see it, met on the way to `path`, whose key is `key`.
@@ -307,7 +316,8 @@ fn above(key: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// The locks that hold on `key`: its own, and deep ones above.
 fn covering<'t>(held: &'t Table, key: &[u8]) -> impl Iterator<Item = &'t Held> {
     let own = held.get(key).into_iter().flatten();
-    let deep: Vec<&Held> = above(key).filter_map(|folder| held.get(folder)).flatten().filter(|held| held.is_deep()).collect();
+    let deep: Vec<&Held> =
+        above(key).filter_map(|folder| held.get(folder)).flatten().filter(|held| held.is_deep()).collect();
     own.chain(deep).filter(|held| held.lives())
 }
 
@@ -337,7 +347,13 @@ fn meeting<'t>(held: &'t Table, key: &[u8], deep: bool) -> Vec<&'t Held> {
 }
 
 /// The first lock that forbids a change. Of shared locks on one name the token of any is enough.
-fn in_the_way<'t>(held: &'t Table, key: &[u8], change: Change, tokens: &[LockToken], user: &UserName) -> Option<&'t Held> {
+fn in_the_way<'t>(
+    held: &'t Table,
+    key: &[u8],
+    change: Change,
+    tokens: &[LockToken],
+    user: &UserName,
+) -> Option<&'t Held> {
     let closed = |locks: Option<&'t Vec<Held>>, deep_only: bool| {
         let locks = locks.into_iter().flatten().filter(|held| held.lives() && (!deep_only || held.is_deep()));
         let (mut first, mut open) = (None, false);

@@ -133,7 +133,12 @@ impl Storage {
     ///
     /// # Errors
     /// [`VfsError::Backend`] where the bytes in a store cannot be counted.
-    pub async fn open_on(&self, tree: TreeSpec, backends: Vec<Arc<dyn Backend>>, session: String) -> Result<Vfs, VfsError> {
+    pub async fn open_on(
+        &self,
+        tree: TreeSpec,
+        backends: Vec<Arc<dyn Backend>>,
+        session: String,
+    ) -> Result<Vfs, VfsError> {
         let settings = hold(&self.shared.settings).clone();
         let (account, idle) = self.shared.account(&tree.owner);
         let mounts = tree.mounts.into_iter().zip(backends);
@@ -184,7 +189,9 @@ impl Storage {
         let mut done: Vec<Vec<u8>> = Vec::new();
         for store in stores {
             let identity = store.identity();
-            let swept = |done: &Vec<u8>| identity.strip_prefix(done.as_slice()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')));
+            let swept = |done: &Vec<u8>| {
+                identity.strip_prefix(done.as_slice()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            };
             if done.iter().any(swept) {
                 continue;
             }
@@ -258,7 +265,8 @@ impl Shared {
             return;
         }
         let accounts = hold(&self.accounts);
-        let by_tag: HashMap<u64, &Arc<Account>> = accounts.iter().map(|(owner, account)| (owner_tag(owner), account)).collect();
+        let by_tag: HashMap<u64, &Arc<Account>> =
+            accounts.iter().map(|(owner, account)| (owner_tag(owner), account)).collect();
         for partial in removed {
             if let Some(account) = by_tag.get(&partial.owner) {
                 account.drop_partial(partial);

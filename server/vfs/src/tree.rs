@@ -55,7 +55,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn new(owner: UserName, mounts: Vec<Mount>, mut rules: Vec<(VPath, Permissions)>, otherwise: Permissions) -> Self {
+    pub(crate) fn new(
+        owner: UserName,
+        mounts: Vec<Mount>,
+        mut rules: Vec<(VPath, Permissions)>,
+        otherwise: Permissions,
+    ) -> Self {
         let mut mounts: Vec<Arc<Mount>> = mounts.into_iter().map(Arc::new).collect();
         // The longest first; of two for one path the later stands.
         mounts.reverse();
@@ -125,7 +130,10 @@ impl Tree {
     /// Checks one right on a path and on whatever has rules of its own below it.
     pub(crate) fn require_below(&self, path: &VPath, right: Permission, action: Action) -> Result<(), VfsError> {
         self.require(path, right, action)?;
-        self.rules.iter().filter(|(folder, _)| folder.is_within(path)).try_for_each(|(folder, _)| self.require(folder, right, action))
+        self.rules
+            .iter()
+            .filter(|(folder, _)| folder.is_within(path))
+            .try_for_each(|(folder, _)| self.require(folder, right, action))
     }
 
     /// Why something may not be done: the mount is for reading, or the right is missing.

@@ -4,13 +4,8 @@
 //! can happen to it, a lost client, a full disk, a panic, a stopped server, is a drop, and a drop leaves the old state.
 
 use crate::{
-    Action, Facts, FileId, LockToken, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError,
-    account::Charge,
-    change::detached,
-    locks::Change,
-    session::OpenUpload,
-    tree::Place,
-    view::View,
+    Action, Facts, FileId, LockToken, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError, account::Charge,
+    change::detached, locks::Change, session::OpenUpload, tree::Place, view::View,
 };
 use lockgate_events::FileAction;
 use lockgate_model::VPath;
@@ -96,6 +91,8 @@ pub(crate) struct Body {
     pub(crate) first: Option<u64>,
     pub(crate) prefix: Prefix,
     pub(crate) failed: bool,
+    /// The only validator that the commit may replace.
+    pub(crate) over: Option<String>,
     /// What the end is called, and from where the bytes came.
     pub(crate) origin: Origin,
 }
@@ -197,6 +194,14 @@ impl Upload {
         self.open.metadata()
     }
 
+    /// Lets the commit happen only over the file with this validator ([`VfsError::Changed`] otherwise): `If-Match`, looked at
+    /// again when all bytes are there.
+    pub fn only_over(&mut self, etag: String) {
+        if let Some(body) = &mut self.body {
+            body.over = Some(etag);
+        }
+    }
+
     /// Puts what was written on disk, without committing (`fsync@openssh.com`).
     ///
     /// # Errors
@@ -245,6 +250,7 @@ impl Upload {
     /// Takes note of `length` bytes put in at `offset` through [`Upload::descriptor`].
     pub fn wrote(&mut self, offset: u64, length: u64) {
         if let Some(body) = &mut self.body {
+            body.staged.wrote(offset, length);
             body.end_write(&self.open, offset, length, true);
         }
     }
@@ -292,6 +298,7 @@ impl Upload {
         body.staged.settle().await.map_err(|error| body.place.said(error))?;
         // The sync may have taken seconds, in which somebody took a lock.
         body.allowed().await?;
+        body.unchanged().await?;
         let Some(body) = self.body.take() else { return Err(VfsError::Interrupted) };
         body.publish(&self.path, self.open.len()).await
     }
@@ -392,6 +399,15 @@ impl Body {
             Err(_) => Change::Member,
         };
         self.vfs.unlocked(&self.place, change).map_err(|error| self.place.said(error))
+    }
+
+    async fn unchanged(&self) -> Result<(), VfsError> {
+        let Some(over) = self.over.as_ref().filter(|_| self.way == Way::Staged) else { return Ok(()) };
+        match self.place.mount.backend.metadata(&self.place.inner).await {
+            Ok(found) if found.etag == *over => Ok(()),
+            Ok(_) | Err(VfsError::NotFound(_)) => Err(VfsError::Changed(self.place.path.clone())),
+            Err(error) => Err(self.place.said(error)),
+        }
     }
 
     async fn publish(mut self, path: &VPath, len: u64) -> Result<Committed, VfsError> {

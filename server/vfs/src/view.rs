@@ -123,7 +123,11 @@ impl Vfs {
         let mut next = tree.place(path, Action::List)?;
         for _ in 0..MOST_TURNS {
             let Some(place) = next else {
-                return if tree.is_visible(path) { Ok(self.view.virtual_folder(path)) } else { Err(tree.refusal(path, Action::List)) };
+                return if tree.is_visible(path) {
+                    Ok(self.view.virtual_folder(path))
+                } else {
+                    Err(tree.refusal(path, Action::List))
+                };
             };
             if let Some(upload) = self.view.session.find(&place.key()) {
                 return Ok(upload.metadata());
@@ -138,7 +142,9 @@ impl Vfs {
                 }
                 Ok(found) if found.kind == Kind::Folder || self.shows_files(&place.path) => return Ok(found),
                 Ok(_) => return Err(VfsError::NotFound(path.clone())),
-                Err(VfsError::NotFound(_)) if tree.is_virtual(&place.path) => return Ok(self.view.virtual_folder(path)),
+                Err(VfsError::NotFound(_)) if tree.is_virtual(&place.path) => {
+                    return Ok(self.view.virtual_folder(path));
+                }
                 Err(VfsError::NotFound(_)) => {
                     return self.own_partial(&place).await?.ok_or_else(|| VfsError::NotFound(path.clone()));
                 }
@@ -185,7 +191,11 @@ impl Vfs {
         };
         if !tree.permissions(path).allows(Permission::List) {
             let signposts = tree.signposts(path);
-            return if signposts.is_empty() { Err(tree.refusal(path, Action::List)) } else { Ok(listing(path.clone(), signposts, None)) };
+            return if signposts.is_empty() {
+                Err(tree.refusal(path, Action::List))
+            } else {
+                Ok(listing(path.clone(), signposts, None))
+            };
         }
         let Some(_) = place else { return Ok(listing(path.clone(), tree.mounted_names(path), None)) };
         let found = self
@@ -196,7 +206,9 @@ impl Vfs {
             .await;
         match found {
             Ok((place, rows)) => Ok(listing(place.path.clone(), tree.mounted_names(&place.path), Some(rows))),
-            Err(VfsError::NotFound(_)) if tree.is_virtual(path) => Ok(listing(path.clone(), tree.mounted_names(path), None)),
+            Err(VfsError::NotFound(_)) if tree.is_virtual(path) => {
+                Ok(listing(path.clone(), tree.mounted_names(path), None))
+            }
             Err(error) => Err(error),
         }
     }

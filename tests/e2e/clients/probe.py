@@ -19,7 +19,8 @@ def answer(title, instructions, prompts):
     return [PASSWORD if "assword" in text else CODE for text, _ in prompts]
 
 
-transport = paramiko.Transport((HOST, int(PORT)))
+# Asks for the service once, as RFC 4252 has it; the plain Transport asks again before each method.
+transport = paramiko.ServiceRequestingTransport((HOST, int(PORT)))
 transport.start_client(timeout=30)
 try:
     for method in METHODS.split(","):

@@ -37,7 +37,8 @@ def sftp():
     import paramiko
 
     connection = socket.create_connection((HOST, int(PORT)), timeout=30, source_address=(SOURCE, 0))
-    transport = paramiko.Transport(connection)
+    # Asks for the service once, as RFC 4252 has it; the plain Transport asks again before each method.
+    transport = paramiko.ServiceRequestingTransport(connection)
     try:
         transport.start_client(timeout=30)
         # What is left to show after the password; empty where that was all.

@@ -86,8 +86,9 @@ fn an_unknown_name_is_asked_for_a_password_like_any_other() {
 }
 
 #[test]
-fn a_command_line_without_an_end_is_cut_off() {
+fn a_command_line_without_an_end_is_cut_off_before_it_fills_the_memory() {
     let house = House::open();
+    let before = resident_kib(house.pid());
     let mut control = Control::open(&house);
     let piece = [b'A'; 64 * 1024];
     let mut sent = 0_usize;
@@ -99,7 +100,11 @@ fn a_command_line_without_an_end_is_cut_off() {
         }
     }
     assert!(sent < 16 << 20, "the server took {sent} bytes of one line");
-    assert!(resident_kib(house.pid()) < 256 << 10, "{} KiB resident", resident_kib(house.pid()));
+    // The bound of one attack, N4.
+    let grown = resident_kib(house.pid()).saturating_sub(before);
+    assert!(grown < 256 << 10, "{grown} KiB more are resident");
+    let user = house.newcomer("alive").add();
+    Ftp::Clear.login(&house, &user.with_password()).must_be_granted("after the flood");
 }
 
 /// The memory that a process holds.

@@ -50,6 +50,8 @@ pub(crate) struct Splitter {
     held: Vec<u8>,
     /// Payload bytes of the present WRITE that are still to come; `None` outside a payload.
     payload: Option<usize>,
+    /// Bytes of the present WRITE behind its payload.
+    surplus: usize,
 }
 
 impl Splitter {
@@ -58,10 +60,17 @@ impl Splitter {
         if let Some(left) = self.payload {
             return Ok(self.next_payload(rest, left));
         }
+        let (_, after) = rest.split_at(self.surplus.min(rest.len()));
+        self.surplus -= rest.len() - after.len();
+        *rest = after;
+        if !self.gather(rest, 4) {
+            return Ok(None);
+        }
+        let length = self.length()?;
         if !self.gather(rest, 5) {
             return Ok(None);
         }
-        let (length, kind) = self.head()?;
+        let kind = *self.held.get(4).ok_or(Malformed)?;
         if kind == WRITE { self.next_write(rest, length) } else { self.next_packet(rest, length, kind) }
     }
 
@@ -112,9 +121,10 @@ impl Splitter {
         let handle = fields.string()?.to_vec();
         let offset = fields.u64()?;
         let payload = usize::try_from(fields.u32()?).map_err(|_| Malformed)?;
-        if 1 + 4 + 4 + handle_length + 8 + 4 + payload != length {
-            return Err(Malformed);
-        }
+        // A widespread library sends its whole buffer and says how much of it counts; OpenSSH ignores the rest, and so must
+        // whoever wants files from it.
+        let used = 1 + 4 + 4 + handle_length + 8 + 4 + payload;
+        self.surplus = length.checked_sub(used).ok_or(Malformed)?;
         self.held.clear();
         self.payload = Some(payload);
         Ok(Some(Piece::Write { id, handle, offset, length: payload }))
@@ -129,11 +139,10 @@ impl Splitter {
         self.held.len() >= wanted
     }
 
-    fn head(&self) -> Result<(usize, u8), Malformed> {
-        let mut fields = Fields::of(&self.held);
-        let length = usize::try_from(fields.u32()?).map_err(|_| Malformed)?;
-        let kind = *self.held.get(4).ok_or(Malformed)?;
-        if length == 0 || length > MOST { Err(Malformed) } else { Ok((length, kind)) }
+    /// The length of the packet, refused before anything of it is waited for.
+    fn length(&self) -> Result<usize, Malformed> {
+        let length = usize::try_from(Fields::of(&self.held).u32()?).map_err(|_| Malformed)?;
+        if length == 0 || length > MOST { Err(Malformed) } else { Ok(length) }
     }
 }
 
@@ -173,12 +182,23 @@ mod tests {
 
     #[test]
     fn lengths_that_no_packet_has_end_the_stream() {
-        assert!(split(&[0, 0, 0, 0, 1], 9).is_err(), "empty");
-        assert!(split(&[0, 4, 0, 1, WRITE], 9).is_err(), "over 256 KiB");
+        assert!(split(&[0, 0, 0, 0], 9).is_err(), "empty");
+        assert!(split(&[0, 4, 0, 1], 9).is_err(), "over 256 KiB");
         assert!(split(&[0, 2, 0, 0, 3], 9).is_err(), "a long packet that is no WRITE");
         let mut lying = write(b"abc");
-        lying[3] += 1;
-        assert!(split(&lying, 9).is_err(), "two lengths that contradict each other");
+        lying[3] -= 1;
+        assert!(split(&lying, 9).is_err(), "a payload longer than its packet");
+    }
+
+    #[test]
+    fn what_stands_behind_the_payload_of_a_write_is_not_written() {
+        let mut surplus = write(b"abc");
+        surplus[3] += 4;
+        surplus.extend(b"junk");
+        let stream = [surplus, write(b"def")].concat();
+        for cut in 1..stream.len() {
+            assert_eq!(split(&stream, cut).unwrap(), [(WRITE, b"abc".to_vec()), (WRITE, b"def".to_vec())]);
+        }
     }
 
     proptest! {

@@ -51,7 +51,11 @@ impl Directory for Accounts {
     async fn find(&self, name: &UserName) -> Result<Option<Account>, DirectoryError> {
         let kept = self.kept()?;
         let codes = kept.recovery.get(name).map_or(0, BTreeSet::len);
-        Ok(kept.accounts.get(name).cloned().map(|account| Account { recovery_codes_left: u32::try_from(codes).unwrap(), ..account }))
+        Ok(kept
+            .accounts
+            .get(name)
+            .cloned()
+            .map(|account| Account { recovery_codes_left: u32::try_from(codes).unwrap(), ..account }))
     }
     async fn list(&self, _: Option<&UserName>, _: u32) -> Result<Vec<Account>, DirectoryError> {
         Ok(self.kept()?.accounts.values().cloned().collect())
@@ -69,7 +73,12 @@ impl Directory for Accounts {
     async fn set_password(&self, _: &UserName, _: Option<Secret<String>>) -> Result<(), DirectoryError> {
         unreachable!("the gate sets no passwords")
     }
-    async fn rehash_password(&self, name: &UserName, _: &Secret<String>, new: Secret<String>) -> Result<(), DirectoryError> {
+    async fn rehash_password(
+        &self,
+        name: &UserName,
+        _: &Secret<String>,
+        new: Secret<String>,
+    ) -> Result<(), DirectoryError> {
         self.kept()?.accounts.get_mut(name).unwrap().password = Some(new);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Factors of tests: one that verifies codes of the time, one that carries codes; each in any mood.
 
 use crate::{
-    ChannelName, Enrolment, Expects, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Prompt, Verdict, ledger::Clock,
+    ChannelName, Enrolment, Expects, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Prompt, Verdict,
+    ledger::Clock,
 };
 use lockgate_model::Secret;
 use std::sync::Mutex;
@@ -68,7 +69,12 @@ impl Factor for Authenticator {
     async fn enroll(&self, _: &FactorUser) -> Result<Enrolment, FactorError> {
         unreachable!("the gate enrols nobody")
     }
-    async fn begin(&self, _: &FactorUser, _: &FactorOrigin, code: Option<&Secret<String>>) -> Result<Prompt, FactorError> {
+    async fn begin(
+        &self,
+        _: &FactorUser,
+        _: &FactorOrigin,
+        code: Option<&Secret<String>>,
+    ) -> Result<Prompt, FactorError> {
         assert!(code.is_none(), "a factor that verifies gets no code");
         let mood = *self.mood.lock().unwrap();
         suffer(mood, &self.channel).await?;
@@ -88,7 +94,9 @@ impl Factor for Authenticator {
             return Ok(Verdict::Right { used: Vec::new() });
         }
         let right = (0..2).find(|ago| self.code(*ago) == *answer.expose()).map(|ago| self.step() - ago);
-        Ok(right.map_or(Verdict::Wrong, |step| Verdict::Right { used: (0..3).map(|ago| (step - ago).to_string()).collect() }))
+        Ok(right.map_or(Verdict::Wrong, |step| Verdict::Right {
+            used: (0..3).map(|ago| (step - ago).to_string()).collect(),
+        }))
     }
 }
 
@@ -101,7 +109,11 @@ pub(crate) struct Messenger {
 
 impl Messenger {
     pub(crate) fn new(channel: &str) -> Self {
-        Self { channel: ChannelName::new(channel).unwrap(), mood: Mutex::new(Mood::Well), sent: watch::Sender::new(Vec::new()) }
+        Self {
+            channel: ChannelName::new(channel).unwrap(),
+            mood: Mutex::new(Mood::Well),
+            sent: watch::Sender::new(Vec::new()),
+        }
     }
 
     /// `(user, code)` of every message so far.
@@ -134,14 +146,25 @@ impl Factor for Messenger {
     async fn enroll(&self, _: &FactorUser) -> Result<Enrolment, FactorError> {
         unreachable!("nobody enrols with a messenger")
     }
-    async fn begin(&self, user: &FactorUser, _: &FactorOrigin, code: Option<&Secret<String>>) -> Result<Prompt, FactorError> {
+    async fn begin(
+        &self,
+        user: &FactorUser,
+        _: &FactorOrigin,
+        code: Option<&Secret<String>>,
+    ) -> Result<Prompt, FactorError> {
         let code = code.expect("a factor that delivers gets a code").expose().clone();
         let mood = *self.mood.lock().unwrap();
         suffer(mood, &self.channel).await?;
         self.sent.send_modify(|sent| sent.push((user.name.as_str().to_owned(), code)));
         Ok(Prompt { text: None, expects: Expects::Code, state: Vec::new() })
     }
-    async fn verify(&self, _: &FactorUser, _: &FactorOrigin, _: &[u8], _: &Secret<String>) -> Result<Verdict, FactorError> {
+    async fn verify(
+        &self,
+        _: &FactorUser,
+        _: &FactorOrigin,
+        _: &[u8],
+        _: &Secret<String>,
+    ) -> Result<Verdict, FactorError> {
         unreachable!("the gate checks carried codes itself")
     }
 }

@@ -119,7 +119,8 @@ impl House {
     /// Makes an app password.
     pub(crate) async fn app_password(&self, name: &str, protocols: &[Protocol]) -> String {
         let name = UserName::new(name).unwrap();
-        let (text, record) = app_password::mint(&self.key, &name, "test", protocols.iter().copied().collect(), 0).unwrap();
+        let (text, record) =
+            app_password::mint(&self.key, &name, "test", protocols.iter().copied().collect(), 0).unwrap();
         self.directory.add_app_password(&name, record).await.unwrap();
         text.expose().clone()
     }

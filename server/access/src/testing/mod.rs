@@ -99,5 +99,5 @@ mod ledger;
 
 pub(crate) use directory::Accounts;
 pub(crate) use factors::{Authenticator, Messenger, Mood};
-pub(crate) use house::{House, PASSWORD, Said};
+pub(crate) use house::{House, PASSWORD};
 pub(crate) use ledger::Breakable;

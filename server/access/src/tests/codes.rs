@@ -161,7 +161,10 @@ async fn a_question_is_answered_by_the_client_it_was_put_to() {
     let there = origin(Protocol::Sftp, "192.0.2.2");
     assert!(foreign.answer(&there, secret(&house.totp.code(0))).await.is_denied());
     assert_eq!(house.reason(), "challenge_of_another_client");
-    assert!(house.log_in(Protocol::Ftp, "bob", &compound(&house.totp.code(0))).await.is_granted(), "nothing was consumed");
+    assert!(
+        house.log_in(Protocol::Ftp, "bob", &compound(&house.totp.code(0))).await.is_granted(),
+        "nothing was consumed"
+    );
 }
 
 #[tokio::test]
@@ -300,7 +303,8 @@ async fn a_connection_that_cannot_be_asked_has_three_wrong_codes() {
 async fn behind_a_veil_a_wrong_password_is_asked_for_a_code_like_a_right_one() {
     let house = house();
     let here = origin(Protocol::Sftp, "192.0.2.1");
-    for (name, password, reason) in [("nobody", PASSWORD, "unknown_user"), ("bob", "wrong", "wrong_password"), ("bob", PASSWORD, "factor_due")]
+    for (name, password, reason) in
+        [("nobody", PASSWORD, "unknown_user"), ("bob", "wrong", "wrong_password"), ("bob", PASSWORD, "factor_due")]
     {
         let attempt = house.gate.knock(here.clone(), name);
         let challenge = attempt.submit_veiled(Evidence::Password(secret(password))).await.question();
@@ -310,8 +314,27 @@ async fn behind_a_veil_a_wrong_password_is_asked_for_a_code_like_a_right_one() {
         let again = challenge.answer(&here, secret(&code)).await.question();
         assert_eq!(again.because(), Because::TryAgain);
     }
-    let right = house.gate.knock(here.clone(), "bob").submit_veiled(Evidence::Password(secret(PASSWORD))).await.question();
+    let compounds = [compound(&wrong(&house)), format!("wrong:{}", house.totp.code(0))];
+    for line in compounds {
+        let attempt = house.gate.knock(here.clone(), "bob");
+        assert!(matches!(attempt.submit_veiled(Evidence::Password(secret(&line))).await, Outcome::Challenge(_)));
+    }
+    let right =
+        house.gate.knock(here.clone(), "bob").submit_veiled(Evidence::Password(secret(PASSWORD))).await.question();
     assert!(right.answer(&here, secret(&house.totp.code(0))).await.is_granted());
+}
+
+#[tokio::test]
+async fn behind_a_veil_a_failing_factor_does_not_show_that_the_password_was_right() {
+    let house = house();
+    *house.totp.mood.lock().unwrap() = crate::testing::Mood::Failing;
+    let here = origin(Protocol::Sftp, "192.0.2.1");
+    for password in ["wrong", PASSWORD] {
+        let attempt = house.gate.knock(here.clone(), "bob");
+        let challenge = attempt.submit_veiled(Evidence::Password(secret(password))).await.question();
+        let again = challenge.answer(&here, secret(&house.totp.code(0))).await.question();
+        assert_eq!(again.because(), Because::TryAgain);
+    }
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ async fn a_user_can_have_a_bounded_number_of_grants() {
     let house = House::new();
     for n in 0..80 {
         let _ = house.show(&origin(Protocol::Webdav, &format!("198.51.100.{n}")), "alice", PASSWORD).await;
+        house.pass(Duration::from_millis(10));
     }
     assert_eq!(house.gate.sessions().len(), 64);
     assert!(house.gate.resume(&origin(Protocol::Webdav, "198.51.100.79"), "alice", &shown(PASSWORD)).await.is_some());

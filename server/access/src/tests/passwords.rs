@@ -25,7 +25,7 @@ async fn a_right_password_opens_every_door_where_no_factor_is_due() {
 #[tokio::test]
 async fn whatever_is_wrong_the_answer_is_the_same_and_only_the_record_knows() {
     let house = House::new();
-    let mut add = |name: &str, change: fn(&mut Account)| {
+    let add = |name: &str, change: fn(&mut Account)| {
         let mut account = account(name);
         change(&mut account);
         house.add(account);
@@ -234,12 +234,18 @@ async fn app_passwords_can_be_switched_off() {
 #[tokio::test]
 async fn a_proven_key_is_a_first_factor_and_an_offer_is_none() {
     let house = House::new();
-    let key = |blob: &[u8]| AuthorizedKey { fingerprint: String::new(), blob: blob.to_vec(), comment: String::new(), added: 0 };
+    let key = |blob: &[u8]| AuthorizedKey {
+        fingerprint: String::new(),
+        blob: blob.to_vec(),
+        comment: String::new(),
+        added: 0,
+    };
     house.directory.change("alice", |alice| alice.keys = vec![key(b"alice's key")]);
     house.add_enrolled("bob");
     house.directory.change("bob", |bob| bob.keys = vec![key(b"bob's key")]);
     let here = origin(Protocol::Sftp, "192.0.2.1");
-    let prove = |name: &str, blob: &[u8]| house.gate.knock(here.clone(), name).submit(Evidence::PublicKey(blob.to_vec()));
+    let prove =
+        |name: &str, blob: &[u8]| house.gate.knock(here.clone(), name).submit(Evidence::PublicKey(blob.to_vec()));
 
     assert!(prove("alice", b"alice's key").await.is_granted());
     assert!(matches!(prove("bob", b"bob's key").await, Outcome::Challenge(_)), "a key is not a second factor");

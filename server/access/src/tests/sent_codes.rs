@@ -95,7 +95,10 @@ async fn a_new_question_within_half_a_minute_takes_the_live_code_over() {
     let first = house.asked(&here, "carol").await;
     let second = house.asked(&here, "carol").await;
     let code = house.sms.code(1).await;
-    assert!(matches!(first.answer(&here, secret(&code)).await, Outcome::Challenge(_)), "it belongs to the newer question");
+    assert!(
+        matches!(first.answer(&here, secret(&code)).await, Outcome::Challenge(_)),
+        "it belongs to the newer question"
+    );
     assert!(second.answer(&here, secret(&code)).await.is_granted());
     assert_eq!(house.sms.sent().len(), 1);
 }
@@ -286,4 +289,20 @@ async fn an_interactive_login_that_was_given_up_goes_on_in_one_string() {
     drop(house.asked(&here, "carol").await);
     let code = house.sms.code(1).await;
     assert!(house.show(&here, "carol", &compound(&code)).await.is_granted());
+}
+
+#[tokio::test]
+async fn where_the_authenticator_is_away_the_next_channel_sends() {
+    let house = house();
+    house.directory.change("carol", |carol| {
+        carol.enrolments.insert("totp".into(), vec![1].into());
+    });
+    assert!(house.log_in(Protocol::Ftp, "carol", PASSWORD).await.is_denied());
+    *house.totp.mood.lock().unwrap() = Mood::Failing;
+    assert!(house.log_in(Protocol::Ftp, "carol", &compound("123456")).await.is_denied());
+    assert_eq!(house.reason(), "factor_failed");
+    let _ = house.log_in(Protocol::Ftp, "carol", PASSWORD).await;
+    let code = house.sms.code(1).await;
+    assert_eq!(house.sms.sent().len(), 1, "nothing went out while the authenticator was well");
+    assert!(house.log_in(Protocol::Ftp, "carol", &compound(&code)).await.is_granted());
 }

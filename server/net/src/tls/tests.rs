@@ -59,15 +59,19 @@ struct Met {
     leaf: Vec<u8>,
     kind: Option<HandshakeKind>,
     alpn: Option<Vec<u8>>,
+    tickets: u32,
 }
 
 async fn meet(material: &TlsMaterial, served: &[&'static [u8]], config: &Arc<ClientConfig>) -> io::Result<Met> {
+    shake(material.server_config(served), config).await
+}
+
+async fn shake(server_config: Arc<ServerConfig>, config: &Arc<ClientConfig>) -> io::Result<Met> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let (material, served) = (material.clone(), served.to_vec());
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
-        let mut stream = material.accept(stream, &served, Duration::from_secs(10)).await?;
+        let mut stream = TlsAcceptor::from(server_config).accept(stream).await?;
         // Tickets travel with the first bytes after the handshake.
         stream.write_all(b".").await?;
         stream.shutdown().await
@@ -79,7 +83,8 @@ async fn meet(material: &TlsMaterial, served: &[&'static [u8]], config: &Arc<Cli
         stream.read_to_end(&mut Vec::new()).await?;
         let session = stream.get_ref().1;
         let leaf = session.peer_certificates().and_then(|chain| chain.first()).map(|leaf| leaf.to_vec()).unwrap_or_default();
-        Ok(Met { leaf, kind: session.handshake_kind(), alpn: session.alpn_protocol().map(<[u8]>::to_vec) })
+        let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
+        Ok(Met { leaf, kind: session.handshake_kind(), alpn, tickets: session.tls13_tickets_received() })
     }
     .await;
     let _ = server.await;
@@ -151,6 +156,21 @@ async fn a_session_resumes_at_its_own_door_and_at_no_other() {
     assert_ne!(kind(&[b"ftp"]).await, Some(HandshakeKind::Resumed));
     assert_eq!(kind(&[b"ftp"]).await, Some(HandshakeKind::Resumed));
     assert_ne!(kind(&[b"h2"]).await, Some(HandshakeKind::Resumed), "another door's ticket is worth nothing");
+}
+
+#[tokio::test]
+async fn the_data_connections_of_an_ftp_session_resume_and_get_no_tickets_that_an_uploader_never_reads() {
+    let files = fresh_pair(&[]);
+    let material = TlsMaterial::load(&files.certificate, &files.key).unwrap();
+    let (session, client) = (material.session_config(&[b"ftp"]), client(&[]));
+    let control = shake(Arc::clone(&session), &client).await.unwrap();
+    assert!(control.tickets > 0);
+    for _ in 0..control.tickets {
+        let data = shake(Arc::clone(&session), &client).await.unwrap();
+        assert_eq!((data.kind, data.tickets), (Some(HandshakeKind::Resumed), 0));
+    }
+    let next = shake(material.session_config(&[b"ftp"]), &client).await.unwrap();
+    assert!(next.tickets > 0, "the next session's control connection gets its own");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl OpenFile for LocalFile {
     }
 
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {
-        read_at(&self.file, self.pace, offset, buffer).await
+        read_at(&self.file, self.pace, offset, buffer, Some(self.metadata.size)).await
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -49,8 +49,15 @@ impl OpenFile for LocalFile {
     }
 }
 
-/// Fills `buffer` from `offset` as far as the file goes.
-pub(super) async fn read_at(file: &Arc<OwnedFd>, pace: Pace, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {
+/// Fills `buffer` from `offset` as far as the file goes. A short read that ends at or past `size` is taken for the end; any
+/// other may be where the cached part ends.
+pub(super) async fn read_at(
+    file: &Arc<OwnedFd>,
+    pace: Pace,
+    offset: u64,
+    buffer: &mut [u8],
+    size: Option<u64>,
+) -> Result<usize, VfsError> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         let Some(at) = offset.checked_add(filled as u64).filter(|at| i64::try_from(*at).is_ok()) else { break };
@@ -60,10 +67,11 @@ pub(super) async fn read_at(file: &Arc<OwnedFd>, pace: Pace, offset: u64, buffer
             Err(Errno::AGAIN) => read_cold(file, at, rest).await?,
             Err(errno) => return Err(broken(errno, Action::Read)),
         };
-        if got == 0 {
+        let short = got < rest.len();
+        filled += got;
+        if got == 0 || short && size.is_some_and(|size| at.saturating_add(got as u64) >= size) {
             break;
         }
-        filled += got;
     }
     Ok(filled)
 }
@@ -73,12 +81,10 @@ fn read_cached(file: &OwnedFd, pace: Pace, at: u64, buffer: &mut [u8]) -> Result
     match pace {
         Pace::Memory => io::pread(file, buffer, at),
         Pace::Slow => Err(Errno::AGAIN),
-        Pace::PageCache => {
-            match io::preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(Errno::AGAIN),
-                done => done,
-            }
-        }
+        Pace::PageCache => match io::preadv2(file, &mut [IoSliceMut::new(buffer)], at, ReadWriteFlags::NOWAIT) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(Errno::AGAIN),
+            done => done,
+        },
     }
 }
 
@@ -142,17 +148,17 @@ pub(super) struct WriteBack {
 
 impl WriteBack {
     /// Takes note of a write, and begins write-back of what has gathered; at most one at a time, never waited for.
-    pub(super) fn wrote(&mut self, file: &Arc<OwnedFd>, offset: u64, length: usize) {
+    pub(super) fn wrote(&mut self, file: &Arc<OwnedFd>, offset: u64, length: u64) {
         if self.dirty == 0 {
             self.from = offset;
         }
         self.from = self.from.min(offset);
-        self.dirty += length as u64;
+        self.dirty = self.dirty.saturating_add(length);
         if self.dirty < WRITE_BACK || self.running.swap(true, Ordering::AcqRel) {
             return;
         }
         let (file, running) = (Arc::clone(file), Arc::clone(&self.running));
-        let (from, length) = (self.from, NonZeroU64::new(offset.saturating_add(length as u64).saturating_sub(self.from)));
+        let (from, length) = (self.from, NonZeroU64::new(offset.saturating_add(length).saturating_sub(self.from)));
         self.dirty = 0;
         tokio::task::spawn_blocking(move || {
             // Asks for write-back of the range without waiting for it, which is what is wanted; pages that are dirty or on

@@ -15,7 +15,7 @@ use crate::{
 };
 use errno::broken;
 use lockgate_model::VPath;
-use root::Root;
+use root::{Pace, Root};
 use rustix::fs;
 use std::{
     io,
@@ -57,6 +57,13 @@ impl LocalRoot {
     /// Whether `source` still names this folder. Blocking.
     pub(crate) fn is_current(&self, source: &Path) -> bool {
         self.0.is_current(source)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open_slow(source: &Path) -> io::Result<Self> {
+        let mut root = Root::open(source)?;
+        root.slow_down();
+        Ok(Self(Arc::new(root)))
     }
 
     #[cfg(test)]
@@ -131,7 +138,7 @@ impl Backend for Local {
 
     async fn make_folder(&self, path: &VPath) -> Result<(), VfsError> {
         let folder = self.make_folder_now(path)?;
-        durable(self.durability, vec![Arc::new(folder)]).await
+        durable(self.durability, self.root.pace(), vec![Arc::new(folder)]).await
     }
 
     async fn remove_file(&self, path: &VPath) -> Result<u64, VfsError> {
@@ -150,7 +157,7 @@ impl Backend for Local {
 
     async fn rename(&self, from: &VPath, to: &VPath, overwrite: Overwrite) -> Result<Option<u64>, VfsError> {
         let (replaced, folders) = self.rename_now(from, to, overwrite)?;
-        durable(self.durability, folders).await?;
+        durable(self.durability, self.root.pace(), folders).await?;
         Ok(replaced)
     }
 
@@ -194,7 +201,9 @@ impl Backend for Local {
 }
 
 /// Runs what may wait on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, VfsError> + Send + 'static) -> Result<T, VfsError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, VfsError> + Send + 'static,
+) -> Result<T, VfsError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(VfsError::Interrupted))
 }
 
@@ -204,10 +213,13 @@ async fn removal(work: impl FnOnce() -> Removal + Send + 'static) -> Removal {
 }
 
 /// Waits until changed names are on the disk, where the durability asks for it.
-async fn durable(durability: Durability, folders: Vec<Arc<OwnedFd>>) -> Result<(), VfsError> {
-    if durability != Durability::Full {
+async fn durable(durability: Durability, pace: Pace, folders: Vec<Arc<OwnedFd>>) -> Result<(), VfsError> {
+    if durability != Durability::Full || pace == Pace::Memory {
         return Ok(());
     }
     let _place = SYNCS.acquire().await.map_err(|_| VfsError::Interrupted)?;
-    blocking(move || folders.iter().try_for_each(|folder| fs::fsync(&**folder)).map_err(|errno| broken(errno, Action::Write))).await
+    blocking(move || {
+        folders.iter().try_for_each(|folder| fs::fsync(&**folder)).map_err(|errno| broken(errno, Action::Write))
+    })
+    .await
 }

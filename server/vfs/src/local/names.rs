@@ -60,7 +60,8 @@ impl Local {
             return Err(VfsError::Exists(path.clone()));
         }
         let (folder, name) = self.root.folder_of(path, OFlags::RDONLY, Action::MakeFolder)?;
-        fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)).map_err(|errno| refused(errno, Action::MakeFolder, path))?;
+        fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777))
+            .map_err(|errno| refused(errno, Action::MakeFolder, path))?;
         Ok(folder)
     }
 

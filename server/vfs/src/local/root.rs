@@ -10,7 +10,7 @@ use super::{errno::refused, stat};
 use crate::{Action, FileId, Kind, LastLink, VfsError};
 use lockgate_model::VPath;
 use rustix::{
-    fs::{self, AtFlags, CWD, Mode, OFlags, ResolveFlags},
+    fs::{self, CWD, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 use std::{
@@ -74,7 +74,7 @@ impl Root {
 
     /// Whether `source` still names the folder that is open, and that is still linked anywhere.
     pub(super) fn is_current(&self, source: &Path) -> bool {
-        let same = fs::statat(CWD, source, AtFlags::empty()).is_ok_and(|now| (now.st_dev, now.st_ino) == self.id);
+        let same = stat::of_path(source).is_ok_and(|now| stat::id(&now) == self.id);
         same && stat::of(&self.fd).is_ok_and(|own| own.stx_nlink > 0)
     }
 
@@ -96,6 +96,11 @@ impl Root {
     }
 
     #[cfg(test)]
+    pub(super) fn slow_down(&mut self) {
+        self.pace = Pace::Slow;
+    }
+
+    #[cfg(test)]
     pub(super) fn walk_by_component(&mut self) {
         self.whole_paths = false;
     }
@@ -112,7 +117,12 @@ impl Root {
     }
 
     /// Opens the folder that `path` is in, and gives the name in it. With [`OFlags::RDONLY`] it can be listed and synced.
-    pub(super) fn folder_of<'p>(&self, path: &'p VPath, flags: OFlags, action: Action) -> Result<(OwnedFd, &'p [u8]), VfsError> {
+    pub(super) fn folder_of<'p>(
+        &self,
+        path: &'p VPath,
+        flags: OFlags,
+        action: Action,
+    ) -> Result<(OwnedFd, &'p [u8]), VfsError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(VfsError::Forbidden { action, path: path.clone() });
         };
@@ -230,7 +240,10 @@ pub(super) fn guard(folder: FileId, name: &[u8]) -> MutexGuard<'static, ()> {
 }
 
 /// As [`guard`] for two names at once, without a deadlock.
-pub(super) fn guard_both(one: (FileId, &[u8]), two: (FileId, &[u8])) -> (MutexGuard<'static, ()>, Option<MutexGuard<'static, ()>>) {
+pub(super) fn guard_both(
+    one: (FileId, &[u8]),
+    two: (FileId, &[u8]),
+) -> (MutexGuard<'static, ()>, Option<MutexGuard<'static, ()>>) {
     let (a, b) = (stripe(one.0, one.1), stripe(two.0, two.1));
     if a == b {
         return (lock(a), None);

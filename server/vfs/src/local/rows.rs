@@ -32,7 +32,11 @@ pub(super) fn read_names(folder: &OwnedFd) -> Result<VecDeque<Name>, Errno> {
             any = true;
             let bytes = entry.file_name().to_bytes();
             if bytes != b"." && bytes != b".." {
-                names.push_back(Name { bytes: bytes.to_vec(), kind: entry.file_type(), cookie: entry.next_entry_cookie() });
+                names.push_back(Name {
+                    bytes: bytes.to_vec(),
+                    kind: entry.file_type(),
+                    cookie: entry.next_entry_cookie(),
+                });
             }
             if raw.is_buffer_empty() {
                 break;

@@ -8,12 +8,12 @@ use super::{
     Local, blocking, durable,
     errno::{broken, refused},
     file::{self, WriteBack},
-    root::{Root, guard},
+    root::{Pace, Root, guard},
     stat,
 };
 use crate::{
-    Action, Durability, Facts, FileId, Kept, Kind, Metadata, Overwrite, PartialEntry, PartialKey, Published, StagedFile,
-    VfsError, reserved,
+    Action, Durability, Facts, FileId, Kept, Kind, Metadata, Overwrite, PartialEntry, PartialKey, Published,
+    StagedFile, VfsError, reserved,
 };
 use lockgate_model::VPath;
 use rustix::{
@@ -267,14 +267,18 @@ pub(super) fn rename_to_new(from: &OwnedFd, old: &[u8], to: &OwnedFd, new: &[u8]
 impl StagedFile for LocalStaged {
     async fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), VfsError> {
         file::write_at(&self.file, self.root.pace(), offset, data).await?;
-        if self.durability == Durability::Full {
-            self.write_back.wrote(&self.file, offset, data.len());
-        }
+        self.wrote(offset, data.len() as u64);
         Ok(())
     }
 
+    fn wrote(&mut self, offset: u64, length: u64) {
+        if self.durability == Durability::Full && self.root.pace() != Pace::Memory {
+            self.write_back.wrote(&self.file, offset, length);
+        }
+    }
+
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {
-        file::read_at(&self.file, self.root.pace(), offset, buffer).await
+        file::read_at(&self.file, self.root.pace(), offset, buffer, None).await
     }
 
     async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
@@ -291,21 +295,21 @@ impl StagedFile for LocalStaged {
     }
 
     async fn sync(&mut self) -> Result<(), VfsError> {
-        sync_data(&self.file).await
+        sync_data(&self.file, self.root.pace()).await
     }
 
     async fn settle(&mut self) -> Result<(), VfsError> {
         self.inherit();
         stat::apply(&self.file, self.facts).map_err(|errno| self.said(errno))?;
         if self.durability == Durability::Full {
-            sync_data(&self.file).await?;
+            sync_data(&self.file, self.root.pace()).await?;
         }
         Ok(())
     }
 
     async fn publish(mut self: Box<Self>, overwrite: Overwrite) -> Result<Published, VfsError> {
         let published = self.publish_now(overwrite)?;
-        durable(self.durability, vec![Arc::clone(&self.folder)]).await?;
+        durable(self.durability, self.root.pace(), vec![Arc::clone(&self.folder)]).await?;
         Ok(published)
     }
 
@@ -335,7 +339,10 @@ impl Drop for LocalStaged {
 }
 
 /// Data on the disk, and of the facts what is needed to read it back. At most [`super::SYNCS`] at a time.
-async fn sync_data(file: &Arc<OwnedFd>) -> Result<(), VfsError> {
+async fn sync_data(file: &Arc<OwnedFd>, pace: Pace) -> Result<(), VfsError> {
+    if pace == Pace::Memory {
+        return Ok(());
+    }
     let _place = super::SYNCS.acquire().await.map_err(|_| VfsError::Interrupted)?;
     let file = Arc::clone(file);
     blocking(move || fs::fdatasync(&*file).map_err(|errno| broken(errno, Action::Write))).await
@@ -354,14 +361,18 @@ pub(super) struct LocalPatch {
 impl StagedFile for LocalPatch {
     async fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), VfsError> {
         file::write_at(&self.file, self.root.pace(), offset, data).await?;
-        if self.durability == Durability::Full {
-            self.write_back.wrote(&self.file, offset, data.len());
-        }
+        self.wrote(offset, data.len() as u64);
         Ok(())
     }
 
+    fn wrote(&mut self, offset: u64, length: u64) {
+        if self.durability == Durability::Full && self.root.pace() != Pace::Memory {
+            self.write_back.wrote(&self.file, offset, length);
+        }
+    }
+
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {
-        file::read_at(&self.file, self.root.pace(), offset, buffer).await
+        file::read_at(&self.file, self.root.pace(), offset, buffer, None).await
     }
 
     async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
@@ -378,13 +389,13 @@ impl StagedFile for LocalPatch {
     }
 
     async fn sync(&mut self) -> Result<(), VfsError> {
-        sync_data(&self.file).await
+        sync_data(&self.file, self.root.pace()).await
     }
 
     async fn settle(&mut self) -> Result<(), VfsError> {
         stat::apply(&self.file, self.facts).map_err(|errno| broken(errno, Action::SetFacts))?;
         if self.durability == Durability::Full {
-            sync_data(&self.file).await?;
+            sync_data(&self.file, self.root.pace()).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use rustix::{
 use std::{
     fmt::Write as _,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,6 +23,11 @@ pub(super) fn of(fd: impl AsFd) -> Result<Statx, Errno> {
 /// Facts of a single name in an open folder; a link is answered as a link.
 pub(super) fn at(folder: impl AsFd, name: &[u8]) -> Result<Statx, Errno> {
     fs::statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS)
+}
+
+/// Facts of what a path of the host names now, links followed.
+pub(super) fn of_path(path: &Path) -> Result<Statx, Errno> {
+    fs::statx(fs::CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)
 }
 
 pub(super) fn id(facts: &Statx) -> FileId {
@@ -92,8 +98,7 @@ pub(super) fn apply(fd: &OwnedFd, facts: Facts) -> Result<(), Errno> {
         }
     }
     if facts.modified.is_some() || facts.accessed.is_some() {
-        let times =
-            Timestamps { last_access: timespec(facts.accessed), last_modification: timespec(facts.modified) };
+        let times = Timestamps { last_access: timespec(facts.accessed), last_modification: timespec(facts.modified) };
         match fs::futimens(fd, &times) {
             Err(Errno::BADF) => fs::utimensat(fd, "", &times, AtFlags::EMPTY_PATH)?,
             done => done?,
@@ -144,7 +149,9 @@ fn inherit_attributes(from: &OwnedFd, to: &OwnedFd) {
         return;
     }
     let mut value = Vec::with_capacity(MOST);
-    for name in names.split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.") || *name == b"system.posix_acl_access") {
+    for name in
+        names.split(|byte| *byte == 0).filter(|name| name.starts_with(b"user.") || *name == b"system.posix_acl_access")
+    {
         value.clear();
         if fs::fgetxattr(from, name, rustix::buffer::spare_capacity(&mut value)).is_ok() {
             // A store that cannot hold one is no reason to lose the upload.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Action, FileId, PartialEntry, Removal, Usage, VfsError,
-    reserved::{Litter, litter},
+    reserved::{Litter, is_reserved, litter},
 };
 use lockgate_model::VPath;
 use rustix::{
@@ -281,7 +281,7 @@ impl Local {
     pub(super) fn remove_folder_now(&self, path: &VPath) -> Removal {
         let mut remove = Remove::default();
         let outcome = self.remove_empty(path, &mut remove);
-        Removal { bytes: 0, partials: remove.partials, outcome }
+        Removal { bytes: remove.bytes, partials: remove.partials, outcome }
     }
 
     fn remove_empty(&self, path: &VPath, remove: &mut Remove) -> Result<(), VfsError> {
@@ -313,7 +313,7 @@ fn clear_litter(folder: &OwnedFd, remove: &mut Remove) -> Result<(), Errno> {
             break;
         }
         for name in names {
-            if litter(&name.bytes).is_none() || name.kind == FileType::Directory {
+            if !is_reserved(&name.bytes) || name.kind == FileType::Directory {
                 return Err(Errno::NOTEMPTY);
             }
             all.push(name.bytes);

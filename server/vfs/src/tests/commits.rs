@@ -195,7 +195,8 @@ async fn a_dropped_commit_comes_to_its_end_and_never_to_half_of_one() {
     let upload = alice.begin_upload("/f", CREATE, b"new bytes").await;
     let mut commit = Box::pin(upload.commit());
     // Polled once, so that it began, and dropped.
-    let began = std::future::poll_fn(|context| std::task::Poll::Ready(commit.as_mut().poll(context).is_pending())).await;
+    let began =
+        std::future::poll_fn(|context| std::task::Poll::Ready(commit.as_mut().poll(context).is_pending())).await;
     drop(commit);
     let stored = || house.actions().iter().any(|(action, _)| *action == FileAction::Stored);
     while !stored() {
@@ -224,6 +225,20 @@ async fn success_is_announced_once_after_the_file_is_there_and_an_abort_as_an_ab
 }
 
 #[tokio::test]
+async fn an_upload_meant_for_one_state_of_a_file_does_not_replace_another() {
+    let house = House::new();
+    let alice = house.alice().await;
+    let first = alice.store("/f", b"one").await.unwrap().metadata.etag;
+    let mut late = alice.begin_upload("/f", CREATE, b"late").await;
+    late.only_over(first.clone());
+    let mut early = alice.begin_upload("/f", CREATE, b"early").await;
+    early.only_over(first);
+    early.commit().await.unwrap();
+    assert!(matches!(late.commit().await, Err(VfsError::Changed(_))));
+    assert_eq!(house.bytes("f").unwrap(), b"early");
+}
+
+#[tokio::test]
 async fn written_bytes_can_be_read_back_and_cut_before_the_commit() {
     let house = House::new();
     let alice = house.alice().await;
@@ -249,7 +264,18 @@ async fn errors_never_name_a_folder_of_the_host() {
         alice.list(&path("/file")).await.err().unwrap(),
         alice.make_folder(&name).await.unwrap_err(),
         alice.remove_folder(&path("/file")).await.unwrap_err(),
-        house.storage.open(crate::TreeSpec { mounts: vec![crate::MountSpec { make: false, ..house.mount("/", "no") }], ..house.tree("x") }, "s".into()).await.err().unwrap(),
+        house
+            .storage
+            .open(
+                crate::TreeSpec {
+                    mounts: vec![crate::MountSpec { make: false, ..house.mount("/", "no") }],
+                    ..house.tree("x")
+                },
+                "s".into(),
+            )
+            .await
+            .err()
+            .unwrap(),
     ];
     for error in errors {
         let text = format!("{error} {error:?}");

@@ -116,6 +116,10 @@ impl House {
         self.storage.usage(&user(owner)).unwrap().0
     }
 
+    pub(super) fn used_or_zero(&self, owner: &str) -> u64 {
+        self.storage.usage(&user(owner)).map_or(0, |used| used.0)
+    }
+
     pub(super) fn actions(&self) -> Vec<(FileAction, String)> {
         let events = self.events.events();
         let files = events.iter().filter_map(|event| match event {

@@ -95,7 +95,10 @@ async fn links_are_made_only_with_the_right_to_and_never_out_of_the_mount() {
     assert!(matches!(plain.hard_link(&path("/f"), &path("/h")).await, Err(VfsError::Forbidden { .. })));
     let linker = house.open(TreeSpec { otherwise: all(), ..house.tree("linker") }).await;
     for target in ["/etc/passwd", "..", "../outside", "a/../../outside", ".lockgate-up-1"] {
-        assert!(matches!(linker.symlink(target.as_bytes(), &path("/l")).await, Err(VfsError::Forbidden { .. })), "{target}");
+        assert!(
+            matches!(linker.symlink(target.as_bytes(), &path("/l")).await, Err(VfsError::Forbidden { .. })),
+            "{target}"
+        );
     }
     linker.make_folder(&path("/d")).await.unwrap();
     linker.symlink(b"../f", &path("/d/l")).await.unwrap();
@@ -136,7 +139,10 @@ async fn a_rule_about_a_folder_holds_when_a_link_leads_there() {
         assert_eq!(vfs.fetch("/to-look/f").await.unwrap(), b"look");
         assert!(matches!(vfs.store("/to-look/f", b"x").await, Err(VfsError::Forbidden { .. })));
         assert!(matches!(vfs.remove_file(&path("/to-look/f")).await, Err(VfsError::Forbidden { .. })));
-        assert!(matches!(vfs.rename(&path("/to-look/f"), &path("/x"), Overwrite::Replace).await, Err(VfsError::Forbidden { .. })));
+        assert!(matches!(
+            vfs.rename(&path("/to-look/f"), &path("/x"), Overwrite::Replace).await,
+            Err(VfsError::Forbidden { .. })
+        ));
         assert!(matches!(vfs.set_facts(&path("/to-look/f"), at(1)).await, Err(VfsError::Forbidden { .. })));
         assert!(matches!(vfs.make_folder(&path("/to-look/d")).await, Err(VfsError::Forbidden { .. })));
         assert!(matches!(vfs.remove_tree(&path("/to-look/f")).await, Err(VfsError::Forbidden { .. })));

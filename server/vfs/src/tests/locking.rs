@@ -101,7 +101,11 @@ async fn two_users_paths_to_one_file_meet_in_one_lock() {
     assert!(matches!(bob.store("/shared/f", b"y").await, Err(VfsError::Locked(_))));
     let seen = bob.locks().discover(&path("/shared/f"));
     assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].token.0.as_str(), seen[0].path.clone()), ("", path("/shared")), "tokens of others are not told");
+    assert_eq!(
+        (seen[0].token.0.as_str(), seen[0].path.clone()),
+        ("", path("/shared")),
+        "tokens of others are not told"
+    );
     assert!(matches!(bob.locks().unlock(&path("/shared"), &lock.token), Err(VfsError::Forbidden { .. })));
     alice.locks().unlock(&path("/team"), &lock.token).unwrap();
     bob.store("/shared/f", b"y").await.unwrap();
@@ -119,7 +123,7 @@ async fn exclusive_locks_stand_alone_and_shared_ones_together() {
     assert!(matches!(take(&bob, "/d", LockScope::Exclusive, LockDepth::Infinity), Err(VfsError::Locked(_))));
     take(&bob, "/d", LockScope::Exclusive, LockDepth::Zero).unwrap();
     assert!(alice.locks().conflict(&f, false, &[]).is_some());
-    assert!(alice.locks().conflict(&f, false, &[one.token.clone()]).is_none());
+    assert!(alice.locks().conflict(&f, false, std::slice::from_ref(&one.token)).is_none());
     assert!(alice.locks().conflict(&f, false, &[two.token]).is_some(), "another user's token is none");
     alice.locks().forget(&path("/d"));
     assert!(alice.locks().conflict(&f, true, &[]).is_none());
@@ -130,7 +134,8 @@ async fn locks_end_by_themselves_are_refreshed_only_by_their_user_and_are_bounde
     let house = House::new();
     let (alice, bob) = (house.session("alice", "1").await, house.session("bob", "2").await);
     let f = path("/f");
-    let take = |vfs: &Vfs, name: &str, life| vfs.locks().lock(&path(name), LockScope::Exclusive, LockDepth::Zero, None, life);
+    let take =
+        |vfs: &Vfs, name: &str, life| vfs.locks().lock(&path(name), LockScope::Exclusive, LockDepth::Zero, None, life);
     take(&alice, "/f", Duration::ZERO).unwrap();
     assert!(alice.locks().conflict(&f, false, &[]).is_none());
     let lock = take(&alice, "/f", Duration::from_secs(1_000_000)).unwrap();
@@ -146,4 +151,9 @@ async fn locks_end_by_themselves_are_refreshed_only_by_their_user_and_are_bounde
     let tree = crate::TreeSpec { otherwise: lockgate_model::Permissions::read_only(), ..house.tree("eve") };
     let reader = house.open(tree).await;
     assert!(matches!(take(&reader, "/x", LIFE), Err(VfsError::Forbidden { .. })), "no lock without the right to write");
+    house.put("closed/f", b"x");
+    std::os::unix::fs::symlink("closed", house.on_disk("way")).unwrap();
+    let rules = vec![(path("/closed"), lockgate_model::Permissions::read_only())];
+    let half = house.open(crate::TreeSpec { rules, ..house.tree("half") }).await;
+    assert!(matches!(take(&half, "/way/f", LIFE), Err(VfsError::Forbidden { .. })), "nor by a link that leads there");
 }

@@ -1,7 +1,9 @@
 //! The rules of files.md, as far as this room keeps them alone. Each file is a chapter; each test's name is the rule.
 
 mod house;
+mod memory;
 
+mod backends;
 mod commits;
 mod links;
 mod locking;

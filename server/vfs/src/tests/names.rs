@@ -68,7 +68,10 @@ async fn pipes_and_sockets_are_neither_listed_nor_found_nor_waited_for() {
         assert!(matches!(alice.stat(&path(name)).await, Err(VfsError::NotFound(_))), "{name}");
         assert!(matches!(alice.store(name, b"x").await, Err(VfsError::Exists(_))), "{name}");
         assert!(matches!(alice.remove_file(&path(name)).await, Err(VfsError::NotFound(_))), "{name}");
-        assert!(matches!(alice.rename(&path(name), &path("/x"), Overwrite::Replace).await, Err(VfsError::NotFound(_))), "{name}");
+        assert!(
+            matches!(alice.rename(&path(name), &path("/x"), Overwrite::Replace).await, Err(VfsError::NotFound(_))),
+            "{name}"
+        );
     }
 }
 
@@ -190,7 +193,10 @@ async fn walk(vfs: &crate::Vfs, step: Step) {
             let Ok(name) = VPath::parse(name) else { return };
             if let Ok(mut listing) = vfs.list(&name).await {
                 let rows = listing.next_batch(100).await.unwrap();
-                assert!(rows.iter().all(|row| row.name != b"canary" || row.metadata.kind != Kind::File || row.metadata.size == 6));
+                assert!(
+                    rows.iter()
+                        .all(|row| row.name != b"canary" || row.metadata.kind != Kind::File || row.metadata.size == 6)
+                );
             }
         }
     }

@@ -111,7 +111,8 @@ async fn twenty_uploads_at_once_never_exceed_the_quota_together() {
     }
     assert!(stored <= QUOTA);
     assert_eq!(watch(), stored);
-    let on_disk: u64 = std::fs::read_dir(house.root()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    let on_disk: u64 =
+        std::fs::read_dir(house.root()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     assert_eq!(on_disk, stored);
 }
 

@@ -67,7 +67,10 @@ async fn without_the_right_to_delete_nothing_is_written_over() {
     for intent in [APPEND, patch(0)] {
         assert!(matches!(alice.create(&path("/f"), intent, OnAbort::Keep).await, Err(VfsError::Forbidden { .. })));
     }
-    assert!(matches!(alice.rename(&path("/g"), &path("/f"), Overwrite::Replace).await, Err(VfsError::Forbidden { .. })));
+    assert!(matches!(
+        alice.rename(&path("/g"), &path("/f"), Overwrite::Replace).await,
+        Err(VfsError::Forbidden { .. })
+    ));
     assert!(matches!(alice.copy(&path("/g"), &path("/f"), Overwrite::Replace).await, Err(VfsError::Forbidden { .. })));
     let late = alice.begin_upload("/late", CREATE, b"mine").await;
     house.put("late", b"theirs");
@@ -112,11 +115,15 @@ async fn every_operation_needs_its_right() {
 async fn a_rule_below_a_folder_binds_what_is_done_to_the_whole_of_it() {
     let house = House::new();
     house.put("d/keep/f", b"x");
-    let alice = house.open(TreeSpec { rules: vec![(path("/d/keep"), Permissions::read_only())], ..house.tree("alice") }).await;
+    let alice =
+        house.open(TreeSpec { rules: vec![(path("/d/keep"), Permissions::read_only())], ..house.tree("alice") }).await;
     assert!(matches!(alice.remove_tree(&path("/d")).await, Err(VfsError::Forbidden { .. })));
     assert!(matches!(alice.rename(&path("/d"), &path("/e"), Overwrite::Refuse).await, Err(VfsError::Forbidden { .. })));
     let blind = house.open(TreeSpec { rules: vec![(path("/d/keep"), Permissions::NONE)], ..house.tree("alice") }).await;
-    assert!(matches!(blind.copy_tree(&path("/d"), &path("/e"), Overwrite::Refuse).await, Err(VfsError::Forbidden { .. })));
+    assert!(matches!(
+        blind.copy_tree(&path("/d"), &path("/e"), Overwrite::Refuse).await,
+        Err(VfsError::Forbidden { .. })
+    ));
     assert_eq!(house.bytes("d/keep/f").unwrap(), b"x");
 }
 

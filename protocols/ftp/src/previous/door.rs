@@ -64,7 +64,7 @@ impl FtpDoor {
             })
             .sitemd5(SiteMd5::None);
         if self.settings.explicit_tls {
-            builder = builder.ftps_manual::<PathBuf>(self.tls.server_config(&[b"ftp"]));
+            builder = builder.ftps_manual::<PathBuf>(self.tls.session_config(&[b"ftp"]));
             if self.settings.require_secure {
                 builder = builder.ftps_required(FtpsRequired::All, FtpsRequired::All);
             }

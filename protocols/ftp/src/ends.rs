@@ -1,0 +1,68 @@
+//! What ends a conversation from this side, whatever it is doing.
+//!
+//! A stranger's grace, the end of the session, and the order to stop come at any time; each step of a conversation is raced
+//! against them here, so that no step has to think of it.
+
+use futures_util::future::BoxFuture;
+use lockgate_net::{Eviction, Stranger};
+
+use crate::reply::{Reply, say};
+
+/// Why a conversation is over.
+#[derive(Debug)]
+pub(crate) enum Farewell {
+    /// The client left, or cannot be talked to any more.
+    Gone,
+    /// With this as the last word.
+    Said(Reply),
+    /// Something that is not FTP is at the other end; it gets no byte.
+    Foreign,
+}
+
+/// See the module.
+pub(crate) struct Ends {
+    evicted: Option<BoxFuture<'static, Eviction>>,
+    ended: Option<BoxFuture<'static, ()>>,
+}
+
+impl Ends {
+    pub(crate) fn of(stranger: &Stranger) -> Self {
+        Self { evicted: Some(Box::pin(stranger.evicted())), ended: None }
+    }
+
+    /// Somebody has logged in: the grace is over, and the session's end counts.
+    pub(crate) fn follow(&mut self, ended: BoxFuture<'static, ()>) {
+        self.evicted = None;
+        self.ended = Some(ended);
+    }
+
+    /// The session is no more.
+    pub(crate) fn forget(&mut self) {
+        self.ended = None;
+    }
+
+    /// Does `work`, unless an end comes first.
+    ///
+    /// # Errors
+    /// The end that came.
+    pub(crate) async fn race<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Farewell> {
+        tokio::select! {
+            biased;
+            why = told(&mut self.evicted) => Err(Farewell::Said(match why {
+                Eviction::Grace => say::TOO_LONG_TO_LOG_IN,
+                Eviction::Crowded => say::MADE_ROOM,
+                Eviction::Banned => say::BUSY,
+            })),
+            () = told(&mut self.ended) => Err(Farewell::Said(say::SESSION_ENDED)),
+            done = work => Ok(done),
+        }
+    }
+}
+
+/// What the future says, for ever nothing where there is none.
+async fn told<T>(end: &mut Option<BoxFuture<'static, T>>) -> T {
+    match end {
+        Some(end) => end.await,
+        None => std::future::pending().await,
+    }
+}
