@@ -37,8 +37,6 @@ pub const FIRST_PAUSE: u64 = 30 * SECOND;
 pub const LONGEST_PAUSE: u64 = 15 * MINUTE;
 /// Wrong codes in a row after which a factor is frozen (SP 800-63B-4 section 3.2.2 allows 100 at most).
 pub const FAILURES_BEFORE_FREEZE: u64 = 100;
-/// The life of a code shown by an app-like channel.
-pub const SHOWN_CODE_LIFE: u64 = MINUTE;
 /// The life of a code that was sent.
 pub const SENT_CODE_LIFE: u64 = 5 * MINUTE;
 /// The longest life of a code (SP 800-63B-4 section 3.1.3).

@@ -357,7 +357,7 @@ fn channels(list: &str) -> Result<Vec<String>, Mistake> {
     let mut names: Vec<String> = Vec::new();
     for word in split(list) {
         let name = word.to_ascii_lowercase();
-        if !is_plain_name(&name) {
+        if !is_channel_name(&name) {
             return Err(Kind::Channels.expected().into());
         }
         if !names.contains(&name) {
@@ -367,7 +367,13 @@ fn channels(list: &str) -> Result<Vec<String>, Mistake> {
     if names.is_empty() { Err(Kind::Channels.expected().into()) } else { Ok(names) }
 }
 
-/// Letters, digits, `_` and `-`, at most 64: what a channel, a plugin or its instance can be called.
+/// Lower-case letters, digits and `-`, at most 32: what the gate and the plugin host take for a channel, or a plugin that
+/// is put to use. Anything wider would be read here and dropped there.
+pub(crate) fn is_channel_name(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Letters, digits, `_` and `-`, at most 64: what a plugin that is not put to use can be called: other servers' lists have more.
 pub(crate) fn is_plain_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }

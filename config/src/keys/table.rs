@@ -5,7 +5,7 @@
 use super::{Alias, Fallback, Owner, PrefKey, Section, Takes};
 use crate::{
     numbers::{self, DAY, HOUR, MINUTE, SECOND},
-    prefs::{Durability, Enforce, Enrolment, ListenerKind, TlsMinimum, Verb},
+    prefs::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, SessionReuse, TlsMinimum, Verb},
     values::Kind,
 };
 use Fallback::{Depends, Nothing, Number, Required, Switch as Default, Text as Str};
@@ -30,7 +30,7 @@ pub static KEYS: &[PrefKey] = &[
     crush(Section::SecondFactor, "twofactor_secret_auto_otp_enable", Switch, Default(true), "Whether enrolling an authenticator switches the second factor on for the user.").guards(),
     crush(Section::SecondFactor, "twofactor_secret_auto_otp_enable_protocols", Protocols, Str(ALL_PROTOCOLS), "The protocols on which a second factor is due; an empty list means none.").guards(),
     own(Section::SecondFactor, "otp_channels", Channels, Str("totp,sms,email"), "The channels in the order in which they are tried.").guards(),
-    crush(Section::SecondFactor, "otp_token_timeout", millis(SECOND, numbers::CODE_LIFE_MAX), Number(numbers::SENT_CODE_LIFE), "The life of a code, in milliseconds; where the key is absent, a code shown at once by an app-like channel lives 60000.").guards(),
+    crush(Section::SecondFactor, "otp_token_timeout", millis(SECOND, numbers::CODE_LIFE_MAX), Number(numbers::SENT_CODE_LIFE), "The life of a sent code, in milliseconds; the code of an authenticator app lives for its step of 30 s and the next, whatever is set here.").guards(),
     own(Section::SecondFactor, "otp_token_length", count(numbers::CODE_LENGTH_MIN, 16), Number(numbers::CODE_LENGTH), "The number of characters of a sent code; under 6 is accepted with a warning.").also(&[plain_alias("temp_accounts_length")]).guards(),
     crush(Section::SecondFactor, "otp_numeric", Switch, Default(true), "Whether sent codes are digits; otherwise letters and digits that do not look alike.").guards(),
     own(Section::SecondFactor, "otp_max_attempts", count(1, 10), Number(numbers::CODES_PER_CHALLENGE), "Wrong codes that one challenge takes.").guards(),
@@ -41,9 +41,9 @@ pub static KEYS: &[PrefKey] = &[
     own(Section::SecondFactor, "otp_grant_max", millis(0, 7 * DAY), Number(numbers::GRANT_MAX), "How long it is remembered at most, in milliseconds.").guards(),
     own(Section::SecondFactor, "otp_grant_protocols", Protocols, Str("ftp,ftps,webdav,http,https"), "The protocols on which a checked login is remembered for a client that repeats it.").guards(),
     own(Section::SecondFactor, "otp_trusted_networks", Networks, Nothing, "Networks from which no second factor is due.").guards(),
-    own(Section::SecondFactor, "otp_enrolment", Word(Enrolment::WORDS), Str("invite"), "What a user without a factor needs to enrol one: an invitation and the password, or the password alone.").guards(),
+    own(Section::SecondFactor, "otp_enrolment", Word(Enrolment::WORDS), Str("invite"), "What a user without a factor needs to enrol one: an invitation and the password, or the password alone.").guards().not_yet(),
     own(Section::SecondFactor, "otp_app_passwords", Switch, Default(true), "Whether app passwords, which need no code, exist.").guards(),
-    own(Section::SecondFactor, "otp_remember_device", millis(0, 90 * DAY), Number(0), "How long a browser may skip the code after a full login, in milliseconds; 0 switches it off.").guards(),
+    own(Section::SecondFactor, "otp_remember_device", millis(0, 90 * DAY), Number(0), "How long a browser may skip the code after a full login, in milliseconds; 0 switches it off.").guards().not_yet(),
     own(Section::SecondFactor, "otp_channel_timeout", millis(SECOND, MINUTE), Number(numbers::CHANNEL_TIMEOUT), "How long one login waits for its channels in all, in milliseconds.").guards(),
     // Sending codes by a web request
     crush(Section::Sending, "otp_url", SendTarget, Nothing, "The address that sends a code, with variables in it, or SMTP to send it by email.").guards(),
@@ -55,18 +55,19 @@ pub static KEYS: &[PrefKey] = &[
     crush(Section::Sending, "otp_extra1", Line, Nothing, "What {otp_extra1} stands for."),
     crush(Section::Sending, "otp_extra2", Line, Nothing, "What {otp_extra2} stands for."),
     own(Section::Sending, "otp_proxy", Url(&["http", "https", "socks5", "socks5h"]), Nothing, "The proxy for the request; without it the environment's proxy variables hold.").guards(),
-    own(Section::Sending, "otp_send_interval", millis(0, HOUR), Number(numbers::SEND_INTERVAL), "The least time between two messages to one user, in milliseconds.").guards(),
+    own(Section::Sending, "otp_send_interval", millis(0, HOUR), Number(numbers::SEND_INTERVAL), "The least time between two messages to one user, in milliseconds; 0 sets none.").guards(),
     own(Section::Sending, "otp_send_max_per_hour", count(1, 1_000), Number(numbers::SENDS_PER_HOUR), "Messages an hour to one user.").guards(),
     own(Section::Sending, "otp_send_max_per_hour_address", count(1, 100_000), Number(numbers::SENDS_PER_HOUR_ADDRESS), "Messages an hour on behalf of one address.").guards(),
     own(Section::Sending, "otp_send_max_per_minute", count(1, 1_000_000), Number(numbers::SENDS_PER_MINUTE), "Messages a minute to all users together.").guards(),
     // The mail server
-    crush(Section::Mail, "smtp_server", HostPort, Nothing, "The mail server, as host or host:port."),
+    crush(Section::Mail, "smtp_server", HostPort, Nothing, "The mail server that codes go through where otp_url is SMTP, as host or host:port."),
     own(Section::Mail, "smtp_port", count(1, 65_535), Depends("the port in smtp_server, else 465 with smtp_ssl, 587 with STARTTLS, 25 without"), "The mail server's port."),
     crush(Section::Mail, "smtp_user", Line, Nothing, "The name to log in with at the mail server."),
     crush(Section::Mail, "smtp_pass", Secret, Nothing, "The password to log in with at the mail server."),
     crush(Section::Mail, "smtp_from", Mailbox, Nothing, "The sender of messages whose template names none."),
     crush(Section::Mail, "smtp_ssl", Switch, Default(false), "Whether the connection is under TLS from its first byte."),
     crush(Section::Mail, "smtp_start_tls_allowed", Switch, Default(true), "Whether the connection is put under TLS by STARTTLS; without it only a server on this machine may get a password.").guards(),
+    own(Section::Mail, "smtp_tls_ca", Path, Nothing, "The certificate of the one authority that vouches for the mail server, PEM; without it those of the system.").guards(),
     crush(Section::Mail, "smtp_html", Switch, Default(false), "Whether the bodies of templates are HTML."),
     // Email templates
     crush(Section::Templates, "email_templates[].name", Line, Required, "The name; the one called Two Factor Auth carries codes."),
@@ -121,6 +122,9 @@ pub static KEYS: &[PrefKey] = &[
     // FTP, SSH, HTTP and WebDAV
     own(Section::Doors, "idle_timeout", millis(SECOND, DAY), Number(10 * MINUTE), "A session without a command or a moving transfer ends after this, in milliseconds."),
     own(Section::Doors, "ftp_command_limit", size(512, 1 << 20), Number(numbers::FTP_COMMAND_LIMIT), "The longest FTP command line, in bytes.").guards(),
+    own(Section::Doors, "otp_ftp_prompt", Word(FtpPrompt::WORDS), Str("compound"), "How FTP asks for a code: not at all, so that it comes with the password after a colon, or with 332 after a right password, answered by ACCT, which tells that the password was right.").guards(),
+    own(Section::Doors, "require_session_reuse", Word(SessionReuse::WORDS), Str("auto"), "FTP and FTPS: whether data connections must resume the TLS session of their control connection: once a client has shown that it can, always, or never.").guards(),
+    own(Section::Doors, "ftp_active_mode", Switch, Default(false), "FTP and FTPS: whether PORT and EPRT are obeyed, to the client's own address only.").guards(),
     own(Section::Doors, "ssh_host_keys", Paths, Str("keys/ssh_host_ed25519_key"), "The private host keys, the preferred one first.").guards(),
     own(Section::Doors, "ssh_banner", Text, Nothing, "Text that SSH clients are shown before they log in."),
     own(Section::Doors, "ssh_rsa_user_keys", Switch, Default(true), "Whether users may log in with RSA keys (SHA-2 signatures only).").guards(),
@@ -136,8 +140,8 @@ pub static KEYS: &[PrefKey] = &[
     own(Section::Files, "upload_keep", millis(0, 365 * DAY), Number(numbers::UPLOAD_KEEP), "How long a cut upload is kept so that it can be gone on with, in milliseconds."),
     // The server and its stores
     own(Section::Server, "shutdown_grace", millis(0, HOUR), Number(numbers::SHUTDOWN_GRACE), "How long running transfers may go on when the server stops, in milliseconds."),
-    own(Section::Server, "users_url", Store(&["sqlite", "postgres", "postgresql"]), Depends("lockgate.db in the home"), "The database of users.").guards().restart(),
-    own(Section::Server, "ledger_url", Store(&["sqlite", "redis", "rediss", "valkey", "valkeys"]), Depends("the database of users"), "Where used codes, challenges, grants, counters and bans are kept.").guards().restart(),
+    own(Section::Server, "users_url", Store(&["sqlite", "postgres", "postgresql"]), Depends("lockgate.db in the home"), "The database of users; this version opens sqlite:PATH alone.").guards().restart(),
+    own(Section::Server, "ledger_url", Store(&["sqlite", "redis", "rediss", "valkey", "valkeys"]), Depends("the database of users"), "Where used codes, sent codes, counters and bans are kept; this version opens sqlite:PATH alone.").guards().restart(),
     own(Section::Server, "tls_cert", Path, Str("keys/tls.crt"), "The certificate chain, PEM.").guards(),
     own(Section::Server, "tls_key", Path, Str("keys/tls.key"), "The private key of the certificate, PEM.").guards(),
     own(Section::Server, "tls_min_version", Word(TlsMinimum::WORDS), Str("1.2"), "The oldest TLS version that is spoken.").guards(),
@@ -154,10 +158,10 @@ pub static KEYS: &[PrefKey] = &[
     own(Section::Plugins, "plugin_call_timeout", millis(SECOND, MINUTE), Number(numbers::PLUGIN_CALL_TIMEOUT), "How long one call of a plugin may take, in milliseconds.").guards(),
     own(Section::Plugins, "plugin_wait_timeout", millis(SECOND, 10 * MINUTE), Number(numbers::PLUGIN_WAIT_TIMEOUT), "The same for a plugin that waits for a person, in milliseconds.").guards(),
     own(Section::Plugins, "plugin_max_calls", count(1, 1_024), Number(16), "Calls of one plugin at once."),
-    crush(Section::Plugins, "plugins[].pluginName", Line, Required, "The name: letters, digits, _ and -; totp is the file lockgate_totp.so.").guards(),
-    crush(Section::Plugins, "plugins[].subItem", Line, Nothing, "The name of this instance where a plugin is there several times.").guards(),
+    crush(Section::Plugins, "plugins[].pluginName", Line, Required, "The name: lower-case letters, digits and -; totp is the file lockgate_totp.so.").guards(),
+    crush(Section::Plugins, "plugins[].subItem", Line, Nothing, "The name of this instance as a channel of its own, where a plugin is there several times.").guards(),
     crush(Section::Plugins, "plugins[].enabled", Switch, Default(false), "Whether it is loaded.").guards(),
-    own(Section::Plugins, "plugins[].file", FileName, Depends("lockgate_NAME.so"), "The file in the plugin folder, where it is not called after the plugin.").guards(),
+    own(Section::Plugins, "plugins[].file", FileName, Depends("lockgate_NAME.so"), "The file in the plugin folder of the home, where it is not called after the plugin.").guards(),
     own(Section::Plugins, "plugins[].sha256", Sha256, Nothing, "The digest the file must have to be loaded.").guards(),
 ];
 

@@ -2,7 +2,7 @@
 
 use super::{
     reader::Reader,
-    words::{Durability, TlsMinimum},
+    words::{Durability, FtpPrompt, SessionReuse, TlsMinimum},
 };
 use crate::{secret::SecretText, url::ServiceUrl};
 use lockgate_model::ByteSize;
@@ -13,6 +13,12 @@ use std::{path::PathBuf, time::Duration};
 pub struct Ftp {
     /// `ftp_command_limit`: the longest command line.
     pub command_limit: ByteSize,
+    /// `otp_ftp_prompt`: how a code is asked for.
+    pub prompt: FtpPrompt,
+    /// `require_session_reuse`: whether data connections must resume the control connection's TLS session.
+    pub session_reuse: SessionReuse,
+    /// `ftp_active_mode`: whether `PORT` and `EPRT` are obeyed.
+    pub active_mode: bool,
 }
 
 /// SSH.
@@ -105,7 +111,12 @@ pub struct Audit {
 }
 
 pub(super) fn read_ftp(top: &mut Reader<'_>) -> Ftp {
-    Ftp { command_limit: top.size("ftp_command_limit") }
+    Ftp {
+        command_limit: top.size("ftp_command_limit"),
+        prompt: top.word("otp_ftp_prompt", FtpPrompt::Compound),
+        session_reuse: top.word("require_session_reuse", SessionReuse::Auto),
+        active_mode: top.switch("ftp_active_mode"),
+    }
 }
 
 pub(super) fn read_ssh(top: &mut Reader<'_>) -> Ssh {

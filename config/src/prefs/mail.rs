@@ -2,6 +2,7 @@
 
 use super::{items, reader::Findings, reader::Reader, survey::survey};
 use crate::{secret::SecretText, tree::Element, url::is_loopback, values::split_host_port};
+use std::path::PathBuf;
 
 /// The mail server.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Mail {
     pub from: Option<String>,
     /// How the connection is protected.
     pub tls: MailTls,
+    /// `smtp_tls_ca`, from the home where relative: the one authority to trust; `None` takes those of the system.
+    pub authority: Option<PathBuf>,
     /// `smtp_html`: bodies are HTML.
     pub html: bool,
 }
@@ -81,6 +84,7 @@ pub(super) fn read_server(top: &mut Reader<'_>) -> Mail {
         password: top.secret("smtp_pass"),
         from: top.text("smtp_from"),
         tls,
+        authority: top.path_value("smtp_tls_ca"),
         html: top.switch("smtp_html"),
     };
     if let (Some(own), Some(inner)) = (own_port, inner_port)

@@ -9,7 +9,7 @@ use crate::{
     keys,
     secret::{SecretText, sounds_secret},
     tree::{Element, Place},
-    values::is_plain_name,
+    values::{SendTarget, is_channel_name, is_plain_name},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,12 +22,26 @@ pub struct PluginEntry {
     pub instance: Option<String>,
     /// `enabled`.
     pub enabled: bool,
-    /// The file in the plugin folder: `file`, or `lockgate_NAME.so`.
-    pub file: String,
+    /// `file`: the file in the home's plugin folder; `None` where it is called after the plugin.
+    pub file: Option<String>,
     /// `sha256` in lower-case hexadecimal, which the file must have.
     pub sha256: Option<String>,
     /// Everything else in the entry, in order.
     pub settings: Vec<PluginSetting>,
+}
+
+impl PluginEntry {
+    /// What it is called in `otp_channels`: the name of the instance, or of the plugin.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.instance.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Whether the entry itself sets this.
+    #[must_use]
+    pub fn sets(&self, name: &str) -> bool {
+        self.settings.iter().any(|setting| setting.name == name)
+    }
 }
 
 /// One setting of a plugin.
@@ -110,7 +124,7 @@ pub(super) fn read(root: &Element, findings: &mut Findings) -> Vec<PluginEntry> 
         let found = PluginEntry {
             instance: reader.text("subItem"),
             enabled: reader.switch("enabled"),
-            file: reader.text("file").unwrap_or_else(|| format!("lockgate_{name}.so")),
+            file: reader.text("file"),
             sha256: reader.text("sha256"),
             settings,
             name,
@@ -118,6 +132,11 @@ pub(super) fn read(root: &Element, findings: &mut Findings) -> Vec<PluginEntry> 
         let (place, key) = (reader.place("pluginName").or(Some(entry.place())), reader.path("pluginName"));
         if reader.is_given("pluginName") && !is_plain_name(&found.name) {
             findings.conflict(place, key, "is no name of a plugin", "write letters, digits, _ and -");
+        } else if found.enabled && !(is_channel_name(&found.name) && is_channel_name(found.channel())) {
+            let problem = format!("is {:?}, which cannot be put to use", entry_label(entry));
+            let advice =
+                "write pluginName and subItem in lower-case letters, digits and -, at most 32, or set enabled to false";
+            findings.conflict(place, key, problem, advice);
         } else if read.iter().any(|other| other.name == found.name && other.instance == found.instance) {
             let problem = format!("is {:?}, which another entry is already", entry_label(entry));
             findings.conflict(place, key, problem, "give one of them another subItem, or remove it");
@@ -182,10 +201,48 @@ pub(crate) fn setting_label(entry: &str, name: &str) -> String {
 
 /// Channels that nothing can serve deny every login that needs a factor: better said before than found out.
 pub(super) fn check_channels(prefs: &Prefs, root: &Element, findings: &mut Findings) {
-    let serves = |channel: &String| prefs.plugins.iter().any(|plugin| plugin.enabled && plugin.name == *channel);
-    if prefs.second_factor.switched_on && !prefs.second_factor.channels.iter().any(serves) {
-        let place = root.child("otp_channels").or_else(|| root.child("plugins")).map(Element::place);
+    if !prefs.second_factor.switched_on {
+        return;
+    }
+    let serves = |channel: &str| prefs.plugins.iter().any(|plugin| plugin.enabled && plugin.channel() == channel);
+    let given = root.child("otp_channels").map(Element::place);
+    let place = given.or_else(|| root.child("plugins").map(Element::place));
+    let channels = &prefs.second_factor.channels;
+    if !channels.iter().any(|channel| serves(channel)) {
         let text = "names no channel whose plugin is enabled: every login that needs a code is denied";
         findings.warn(place, "otp_channels", text);
+        return;
+    }
+    // The default names more than every server has; only what was written down, and the authenticator, is missed.
+    for channel in channels.iter().filter(|channel| !serves(channel) && (given.is_some() || *channel == "totp")) {
+        let text = format!("names {channel}, for which no plugin is enabled: nobody can log in with it");
+        findings.warn(place, "otp_channels", text);
+    }
+    check_sending(prefs, root, findings);
+}
+
+/// `otp_url` configures one channel that sends, which must then be there; the other one has what its own entry says.
+fn check_sending(prefs: &Prefs, root: &Element, findings: &mut Findings) {
+    let (what, plugin) = match &prefs.code_request.target {
+        Some(SendTarget::Request(_)) => ("a request", "sms"),
+        Some(SendTarget::Email) => ("SMTP", "email"),
+        None => ("", ""),
+    };
+    let place = |name| root.child(name).map(Element::place);
+    let mut sending = prefs.plugins.iter().filter(|entry| entry.enabled && entry.name == plugin).peekable();
+    if !plugin.is_empty() && sending.peek().is_none() {
+        let text = format!("is {what}, but the plugin {plugin} is not enabled: no code is sent by it");
+        findings.warn(place("otp_url"), "otp_url", text);
+    } else if !plugin.is_empty()
+        && !sending.any(|entry| prefs.second_factor.channels.iter().any(|channel| channel == entry.channel()))
+    {
+        let text = format!("is {what}, but otp_channels does not name {plugin}: no code is sent by it");
+        findings.warn(place("otp_url"), "otp_url", text);
+    }
+    let idle_mail = |entry: &PluginEntry| entry.enabled && entry.name == "email" && !entry.sets("smtp_server");
+    if plugin != "email" && prefs.mail.host.is_some() && prefs.plugins.iter().any(idle_mail) {
+        let text = "is set, but otp_url is not SMTP: no code goes by email; write SMTP there, or put smtp_server and the \
+                    rest into the email plugin's own entry";
+        findings.warn(place("smtp_server"), "smtp_server", text);
     }
 }

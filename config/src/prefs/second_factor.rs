@@ -25,8 +25,6 @@ pub struct SecondFactor {
     pub channels: Vec<String>,
     /// The life of a code that is sent (`otp_token_timeout`, 5 min by default, at most 10).
     pub sent_code_life: Duration,
-    /// The life of a code shown at once by an app-like channel (`otp_token_timeout`, 1 min by default).
-    pub shown_code_life: Duration,
     /// `otp_token_length`: 4 to 16 characters.
     pub code_length: u8,
     /// `otp_numeric`: digits only.
@@ -94,8 +92,6 @@ pub struct SendLimits {
 }
 
 pub(super) fn read(top: &mut Reader<'_>) -> SecondFactor {
-    let life = top.duration("otp_token_timeout");
-    let shown = Duration::from_millis(numbers::SHOWN_CODE_LIFE);
     let remember = top.duration("otp_remember_device");
     let read = SecondFactor {
         switched_on: top.switch("otp_validated_logins"),
@@ -103,8 +99,7 @@ pub(super) fn read(top: &mut Reader<'_>) -> SecondFactor {
         enrolment_switches_on: top.switch("twofactor_secret_auto_otp_enable"),
         protocols: top.protocols("twofactor_secret_auto_otp_enable_protocols"),
         channels: top.list("otp_channels"),
-        sent_code_life: life,
-        shown_code_life: if top.is_given("otp_token_timeout") { life } else { shown },
+        sent_code_life: top.duration("otp_token_timeout"),
         code_length: top.count("otp_token_length"),
         code_is_numeric: top.switch("otp_numeric"),
         max_attempts: top.count("otp_max_attempts"),

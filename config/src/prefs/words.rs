@@ -63,6 +63,28 @@ words! {
 }
 
 words! {
+    /// How FTP asks for a code (`otp_ftp_prompt`).
+    FtpPrompt {
+        /// Not at all: it comes with the password, after a colon.
+        Compound = "compound",
+        /// With 332 after a right password, answered by `ACCT`.
+        Acct = "acct",
+    }
+}
+
+words! {
+    /// Whether FTP data connections must resume the TLS session of their control connection (`require_session_reuse`).
+    SessionReuse {
+        /// Once a client has shown that it can.
+        Auto = "auto",
+        /// From the first data connection on.
+        Always = "true",
+        /// Never.
+        Never = "false",
+    }
+}
+
+words! {
     /// The method of the request that sends a code (`otp_url_verb`).
     Verb {
         /// POST.

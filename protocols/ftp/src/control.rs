@@ -2,7 +2,8 @@
 //!
 //! It is small while nobody speaks, since most sessions are idle most of the time: the line buffer is there only while a
 //! line is coming. Urgent data is taken in line: a client that sends `ABOR` as urgent data (Python's whole line, others its
-//! Telnet prefix) would otherwise lose the byte that was marked, and with it the end of the line.
+//! Telnet prefix) would otherwise lose the byte that was marked, and with it the end of the line. A read stops before such a
+//! byte, which the runtime takes for the end of what is there; so the socket is asked once more before it is waited for.
 
 use crate::{
     line::{Line, Lines},
@@ -10,6 +11,7 @@ use crate::{
     tls::{SessionTag, accept_control},
 };
 use lockgate_net::TlsMaterial;
+use rustix::net::RecvFlags;
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -67,7 +69,10 @@ impl Control {
             }
             let mut piece = [0_u8; 512];
             let length = match &mut self.wire {
-                Wire::Plain(stream) => stream.read(&mut piece).await,
+                Wire::Plain(stream) => match rustix::net::recv(&*stream, &mut piece, RecvFlags::DONTWAIT) {
+                    Ok((length, _)) => Ok(length),
+                    Err(_) => stream.read(&mut piece).await,
+                },
                 Wire::Tls(stream) => stream.read(&mut piece).await,
                 Wire::Gone => Ok(0),
             };

@@ -3,10 +3,12 @@
 //! A stranger's grace, the end of the session, and the order to stop come at any time; each step of a conversation is raced
 //! against them here, so that no step has to think of it.
 
+use crate::{
+    porter::Ended,
+    reply::{Reply, say},
+};
 use futures_util::future::BoxFuture;
 use lockgate_net::{Eviction, Stranger};
-
-use crate::reply::{Reply, say};
 
 /// Why a conversation is over.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub(crate) enum Farewell {
 /// See the module.
 pub(crate) struct Ends {
     evicted: Option<BoxFuture<'static, Eviction>>,
-    ended: Option<BoxFuture<'static, ()>>,
+    ended: Option<Ended>,
 }
 
 impl Ends {
@@ -31,7 +33,7 @@ impl Ends {
     }
 
     /// Somebody has logged in: the grace is over, and the session's end counts.
-    pub(crate) fn follow(&mut self, ended: BoxFuture<'static, ()>) {
+    pub(crate) fn follow(&mut self, ended: Ended) {
         self.evicted = None;
         self.ended = Some(ended);
     }

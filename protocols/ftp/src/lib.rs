@@ -1,15 +1,31 @@
-//! The FTP door: libunftp spoken to the gate and the tree.
+//! The FTP door: a control channel of our own, spoken to the gate and the tree.
 //!
-//! libunftp owns the control channel; this room only translates. One `Server` is built for each connection, so that the
-//! authenticator knows the connection it works for: its true address, its place among the strangers, how many tries it had.
-//! Known limits of the library (no implicit TLS, a strict parser, fixed replies) are listed in `docs/protocols.md`.
+//! FTP is what this product is for, so its control channel is not a library's (ARCHITECTURE.md says why). A line becomes a
+//! command ([`command`]), a conversation obeys one at a time ([`conversation`]), what touches files is a method of a room that
+//! only a login can make ([`room`]), and what takes a while is a job beside the conversation ([`job`], [`transfer`],
+//! [`listing`]). Where this differs from the standards is told in `docs/protocols.md`.
 //!
 //! Never: looks a user up, takes a password apart, counts against an account, checks a right.
 
+mod command;
+mod control;
+mod conversation;
+mod data;
+mod date;
+mod digest;
 mod door;
-mod login;
+mod ends;
+mod job;
+mod line;
+mod listing;
+mod names;
 mod passive;
-mod storage;
+mod porter;
+mod reply;
+mod room;
+mod tls;
+mod transfer;
 
-pub use door::{FtpDoor, FtpSettings};
+pub use door::{CodePrompt, FtpDoor, FtpSettings};
 pub use passive::{PassiveHost, PassivePorts};
+pub use tls::SessionReuse;

@@ -33,8 +33,8 @@ pub(crate) struct Listing {
 enum Source {
     /// A folder, and what its names must fit.
     Folder { rows: Box<lockgate_vfs::Listing>, pattern: Option<Vec<u8>> },
-    /// One file.
-    File(Box<Entry>),
+    /// One file, until it was told.
+    File(Option<Box<Entry>>),
 }
 
 /// A listing under way.
@@ -125,7 +125,7 @@ async fn open(vfs: &Vfs, listing: &Listing) -> Result<Opened, Reply> {
             let name = path.file_name().unwrap_or_default().to_vec();
             let folder = path.parent().unwrap_or_else(VPath::root);
             let prefix = typed.get(..before_name).unwrap_or_default().to_owned();
-            Ok(Opened { source: Source::File(Box::new(Entry { name, metadata })), folder, prefix })
+            Ok(Opened { source: Source::File(Some(Box::new(Entry { name, metadata }))), folder, prefix })
         }
         Err(VfsError::NotFound(_)) if listing.rows != Rows::Facts && is_pattern(&path) => {
             let pattern = path.file_name().map(<[u8]>::to_vec);
@@ -160,11 +160,7 @@ impl Opened {
                     return Ok(batch);
                 }
             },
-            Source::File(entry) => {
-                let entry = (**entry).clone();
-                self.source = Source::Folder { rows: Box::new(lockgate_vfs::Listing::nothing()), pattern: None };
-                Ok(vec![entry])
-            }
+            Source::File(entry) => Ok(entry.take().map(|entry| *entry).into_iter().collect()),
         }
     }
 }

@@ -14,16 +14,17 @@ pub(crate) struct Guest {
     pub(crate) vfs: Vfs,
     /// Their name, for `STAT`.
     pub(crate) name: String,
-    /// Resolves when the session must end. Does not keep it alive.
-    pub(crate) ended: BoxFuture<'static, ()>,
     /// Dropped, the session ends.
-    pub(crate) hold: Option<Session>,
+    pub(crate) _hold: Option<Session>,
 }
+
+/// Resolves when a session must end. Does not keep it alive.
+pub(crate) type Ended = BoxFuture<'static, ()>;
 
 /// The answer to what was shown.
 pub(crate) enum Verdict {
     /// In.
-    Granted(Guest),
+    Granted(Guest, Ended),
     /// One more thing is asked, in words for a person.
     Asked(Box<dyn Question>, String),
     /// No.
@@ -54,7 +55,7 @@ impl Porter for Gate {
     async fn log_in(&self, origin: &Origin, name: &str, password: Secret<String>) -> Verdict {
         let evidence = Evidence::Password(password);
         if let Some(session) = self.resume(origin, name, &evidence).await {
-            return Verdict::Granted(session.into());
+            return session.into();
         }
         self.knock(origin.clone(), name).submit(evidence).await.into()
     }
@@ -71,24 +72,21 @@ impl Question for Challenge {
     }
 }
 
-impl From<Session> for Guest {
+impl From<Session> for Verdict {
     fn from(session: Session) -> Self {
         let ended = session.ended();
-        Self {
-            vfs: session.vfs().clone(),
-            name: session.user().to_string(),
-            ended: Box::pin(async move {
-                ended.await;
-            }),
-            hold: Some(session),
-        }
+        let ended = Box::pin(async move {
+            ended.await;
+        });
+        let guest = Guest { vfs: session.vfs().clone(), name: session.user().to_string(), _hold: Some(session) };
+        Self::Granted(guest, ended)
     }
 }
 
 impl From<Outcome> for Verdict {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Granted(session) => Self::Granted(session.into()),
+            Outcome::Granted(session) => session.into(),
             Outcome::Challenge(challenge) => {
                 let prompt = challenge.prompt().to_owned();
                 Self::Asked(Box::new(challenge), prompt)

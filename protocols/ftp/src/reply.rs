@@ -148,7 +148,6 @@ pub(crate) mod say {
         BAD_TIME = 501, "A time is YYYYMMDDHHMMSS, in UTC";
         BAD_FACT = 501, "Modify and UNIX.mode can be changed, and nothing else";
         ARGUMENT_WANTED = 501, "An argument is missing";
-        NO_ARGUMENT_WANTED = 501, "This takes no argument";
         ONLY_EPSV = 501, "EPSV ALL was said: only EPSV from now on";
         FOREIGN_ADDRESS = 501, "Data goes to your own address and to ports over 1023 only";
         REST_NEEDS_IMAGE = 501, "A restart needs TYPE I";

@@ -89,7 +89,8 @@ impl DataGuard {
     /// # Errors
     /// The reply to give.
     pub(crate) async fn accept(&self, stream: TcpStream, way: Direction, limit: Duration) -> Result<Box<DataTls>, Reply> {
-        let ahead = if way == Direction::Up { READ_AHEAD } else { 0 };
+        // A buffer of one byte is never used: reads go past it.
+        let ahead = if way == Direction::Up { READ_AHEAD } else { 1 };
         let stream = BufReader::with_capacity(ahead, stream);
         let handshake =
             TlsAcceptor::from(Arc::clone(&self.config)).accept_with(stream, |tls| tls.set_resumption_data(&self.tag.0));

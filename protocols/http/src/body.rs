@@ -8,6 +8,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -29,12 +30,53 @@ pub(crate) fn empty() -> Body {
     full(Bytes::new())
 }
 
-/// The body of a request, which ends with an error where the client stands still for `idle`.
-pub(crate) fn patient(incoming: Incoming, idle: Duration) -> Body {
+/// The body of a request, which ends with an error where the client stands still for `idle`; and a hold on it.
+pub(crate) fn patient(incoming: Incoming, idle: Duration) -> (Body, Option<Held>) {
     if incoming.is_end_stream() {
-        return empty();
+        return (empty(), None);
     }
-    Patient { incoming, idle, clock: Box::pin(sleep(idle)), running: false }.boxed_unsync()
+    let patient = Patient { incoming, idle, clock: Box::pin(sleep(idle)), running: false };
+    let held = Held(Arc::new(Mutex::new(patient)));
+    (Held(Arc::clone(&held.0)).boxed_unsync(), Some(held))
+}
+
+/// A reply that keeps `held` until it is out. HTTP/2 would take back a reply whose request was given up before it.
+pub(crate) fn keeping(held: Option<Held>, body: Body) -> Body {
+    match held {
+        Some(held) => body
+            .map_frame(move |frame| {
+                let _held = &held;
+                frame
+            })
+            .boxed_unsync(),
+        None => body,
+    }
+}
+
+/// A request's body, in the hands of its reader and of whoever waits for the end of the reply.
+pub(crate) struct Held(Arc<Mutex<Patient>>);
+
+impl Held {
+    fn patient(&self) -> MutexGuard<'_, Patient> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.patient().poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.patient().incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.patient().incoming.size_hint()
+    }
 }
 
 struct Patient {
@@ -44,37 +86,25 @@ struct Patient {
     running: bool,
 }
 
-impl HttpBody for Patient {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
+impl Patient {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
-                this.running = false;
+                self.running = false;
                 Poll::Ready(
                     frame.map(|result| result.map_err(|error| io::Error::new(io::ErrorKind::UnexpectedEof, error))),
                 )
             }
             Poll::Pending => {
-                if !this.running {
-                    this.running = true;
-                    this.clock.as_mut().reset(Instant::now() + this.idle);
+                if !self.running {
+                    self.running = true;
+                    self.clock.as_mut().reset(Instant::now() + self.idle);
                 }
-                this.clock
+                self.clock
                     .as_mut()
                     .poll(cx)
                     .map(|()| Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending"))))
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

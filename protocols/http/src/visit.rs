@@ -1,7 +1,7 @@
 //! One connection's requests: what all of them share, what each must be before it is looked at, and what every reply carries.
 
 use crate::{
-    body::{BODY_IDLE, Body, empty, full, patient},
+    body::{BODY_IDLE, Body, empty, full, keeping, patient},
     caller::same_site,
     door::Front,
     forwarded, pages,
@@ -65,9 +65,11 @@ impl Visit {
                 let method = parts.method.clone();
                 let path = parts.uri.path().to_owned();
                 let peer = origin.peer;
-                let response = Arc::clone(&self).dispatch(parts, patient(incoming, BODY_IDLE), origin).await;
+                let streams = parts.version == Version::HTTP_2;
+                let (body, held) = patient(incoming, BODY_IDLE);
+                let response = Arc::clone(&self).dispatch(parts, body, origin).await;
                 tracing::debug!(%peer, %method, path, status = response.status().as_u16(), "request");
-                response
+                if streams { response.map(|body| keeping(held, body)) } else { response }
             }
             Err(refusal) => refusal.closing().into_response(),
         };

@@ -173,7 +173,8 @@ impl Handler for Door {
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, ssh: &mut Ssh) -> Result<(), Self::Error> {
-        let (Some(line @ Line::Fresh(_)), Some(session), "sftp") = (self.lines.get_mut(&id), &self.session, name) else {
+        let (Some(line @ Line::Fresh(_)), Some(session), "sftp") = (self.lines.get_mut(&id), &self.session, name)
+        else {
             return ssh.channel_failure(id);
         };
         let (vfs, user) = (session.vfs().clone(), session.user().clone());
@@ -187,7 +188,11 @@ impl Handler for Door {
             return self.refuse_with(id, ssh, "no commands are run here: use sftp\r\n");
         };
         if !self.present.scp_legacy {
-            return self.refuse_with(id, ssh, "scp's old protocol is switched off here: use sftp, or scp without -O\r\n");
+            return self.refuse_with(
+                id,
+                ssh,
+                "scp's old protocol is switched off here: use sftp, or scp without -O\r\n",
+            );
         }
         let (Some(line), Some(session)) = (self.lines.get_mut(&id), &self.session) else {
             return ssh.channel_failure(id);
@@ -281,7 +286,13 @@ impl Handler for Door {
         ssh.channel_failure(id)
     }
 
-    async fn env_request(&mut self, id: ChannelId, _name: &str, _value: &str, ssh: &mut Ssh) -> Result<(), Self::Error> {
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        _name: &str,
+        _value: &str,
+        ssh: &mut Ssh,
+    ) -> Result<(), Self::Error> {
         ssh.channel_failure(id)
     }
 

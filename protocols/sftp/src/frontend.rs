@@ -127,8 +127,15 @@ impl Frontend for SftpFrontend {
         let (notify, notices) = mpsc::unbounded_channel();
         // Whatever happens to this future, the task of russh does not outlive it by more than a poll.
         let _cut = cord.clone().drop_guard();
-        let conversation =
-            Conversation::new(self.gate.clone(), origin, present.clone(), notify, work.clone(), stop.clone(), cord.clone());
+        let conversation = Conversation::new(
+            self.gate.clone(),
+            origin,
+            present.clone(),
+            notify,
+            work.clone(),
+            stop.clone(),
+            cord.clone(),
+        );
         let mut evicted = pin!(stranger.evicted());
         let started = tokio::select! {
             started = run_stream(present.ssh.clone(), Wire::new(stream, cord.clone()), conversation) => started,
@@ -205,7 +212,9 @@ impl Watch {
         let (reason, text) = match farewell {
             Farewell::Evicted => (Disconnect::ByApplication, "login took too long"),
             Farewell::Spent => (Disconnect::NoMoreAuthMethodsAvailable, "too many authentication failures"),
-            Farewell::Over(SessionEnd::Shutdown) | Farewell::Stopping => (Disconnect::ByApplication, "the server is stopping"),
+            Farewell::Over(SessionEnd::Shutdown) | Farewell::Stopping => {
+                (Disconnect::ByApplication, "the server is stopping")
+            }
             Farewell::Over(_) => (Disconnect::ByApplication, "the session was ended"),
         };
         tracing::debug!(?farewell, "an SSH connection is ended from this side");

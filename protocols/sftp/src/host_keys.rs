@@ -34,7 +34,9 @@ pub enum HostKeyError {
         source: io::Error,
     },
     /// The key may be read by others.
-    #[error("the host key {path} may be read by others (mode {mode:o}): chmod 600 {path}, or replace it if it may be known")]
+    #[error(
+        "the host key {path} may be read by others (mode {mode:o}): chmod 600 {path}, or replace it if it may be known"
+    )]
     Loose {
         /// The file.
         path: String,
@@ -135,7 +137,8 @@ fn make(path: &Path) -> Result<(), HostKeyError> {
     random(&mut *seed, path)?;
     random(&mut tag, path)?;
     let pair = Ed25519Keypair::from_seed(&seed);
-    let key = PrivateKey::new(KeypairData::Ed25519(pair), "lockgate").map_err(|error| unusable(path, &error.to_string()))?;
+    let key =
+        PrivateKey::new(KeypairData::Ed25519(pair), "lockgate").map_err(|error| unusable(path, &error.to_string()))?;
     let text = key.to_openssh(LineEnding::LF).map_err(|error| unusable(path, &error.to_string()))?;
 
     let mut draft = path.as_os_str().to_owned();

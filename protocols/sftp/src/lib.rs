@@ -5,7 +5,7 @@
 //! here, uploads are written as they arrive, and reads wait for the client's window.
 //!
 //! Never: looks a user up, decides whether a factor is due, counts failures of an account, checks a right, opens a file of
-//! the host other than its own keys. What the door does beyond or beside the standards is in PROTOCOL.md.
+//! the host other than its own keys. What the door does beyond or beside the standards is in docs/protocols.md.
 
 mod algorithms;
 mod door;
@@ -14,8 +14,10 @@ mod host_keys;
 mod login;
 mod scp;
 mod sftp;
-mod work;
+#[cfg(test)]
+mod testing;
 mod wire;
+mod work;
 
 pub use frontend::{SftpFrontend, SftpSettings};
 pub use host_keys::{HostKeyError, HostKeys};

@@ -12,7 +12,7 @@ mod webdav;
 
 pub use ftp::Ftp;
 pub use sftp::{Method, OpenSsh};
-pub use web::Web;
+pub use web::{Browser, Web};
 pub use webdav::WebDav;
 
 use crate::{

@@ -5,10 +5,19 @@ import os
 import socket
 import ssl
 import sys
+import time
 
 KIND, HOST, PORT, SOURCE, NAME, ACT, *REST = sys.argv[1:]
 PASSWORD, CODE = os.environ["TEST_PASSWORD"], os.environ["TEST_CODE"]
 REFUSED = 3
+
+
+def linger(ask):
+    """Says that it is in, then asks until it is thrown out."""
+    print("in", flush=True)
+    while True:
+        ask()
+        time.sleep(0.1)
 
 
 def ftp():
@@ -22,7 +31,9 @@ def ftp():
         print(error, file=sys.stderr)
         sys.exit(REFUSED)
     client.prot_p()
-    if ACT == "list":
+    if ACT == "linger":
+        linger(lambda: client.voidcmd("NOOP"))
+    elif ACT == "list":
         print(list(client.mlsd()))
     elif ACT == "put":
         with open(REST[0], "rb") as file:
@@ -54,7 +65,9 @@ def sftp():
         print(repr(error), file=sys.stderr)
         sys.exit(REFUSED)
     client = paramiko.SFTPClient.from_transport(transport)
-    if ACT == "list":
+    if ACT == "linger":
+        linger(lambda: client.listdir("."))
+    elif ACT == "list":
         print(client.listdir("."))
     elif ACT == "put":
         print(client.put(REST[0], REST[1]))

@@ -74,6 +74,16 @@ impl Browser {
         self.ask("POST", path, &["--header", "Content-Type: application/json", "--data-raw", &text])
     }
 
+    /// Where its cookies are.
+    pub fn jar(&self) -> &Path {
+        &self.jar
+    }
+
+    /// Goes on without the token, as a page of somebody else's would.
+    pub fn forget_token(&mut self) {
+        self.csrf = None;
+    }
+
     fn curl(&self) -> Command {
         let mut command = curl(self.from);
         command.arg("--cookie").arg(&self.jar).arg("--cookie-jar").arg(&self.jar).args(["--include", "--path-as-is"]);

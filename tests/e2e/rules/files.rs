@@ -83,9 +83,10 @@ fn the_clients_of_users_move_a_file_each_way_with_a_code() {
         Box::new(Lftp),
         Box::new(Rclone),
         Box::new(Cadaver),
-        Box::new(Python("ftplib")),
         Box::new(Python("paramiko")),
         Box::new(Scp(OpenSsh(Method::Any))),
+        // It waits for the server's close_notify after an upload, and complains where none comes.
+        Box::new(Python("ftplib")),
     ];
     clients.extend(more);
     for client in clients {

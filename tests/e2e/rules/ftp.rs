@@ -11,10 +11,11 @@ use std::{
 };
 
 /// A control connection in clear, spoken by hand.
-struct Control(BufReader<TcpStream>);
+pub struct Control(BufReader<TcpStream>);
 
 impl Control {
-    fn open(house: &House) -> Self {
+    /// Connects, and takes the greeting.
+    pub fn open(house: &House) -> Self {
         let stream = TcpStream::connect(house.door("ftp")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut control = Self(BufReader::new(stream));
@@ -38,7 +39,8 @@ impl Control {
         }
     }
 
-    fn say(&mut self, line: &str) -> String {
+    /// Says one line and gives the reply; empty where the connection has ended.
+    pub fn say(&mut self, line: &str) -> String {
         match self.0.get_mut().write_all(format!("{line}\r\n").as_bytes()) {
             Ok(()) => self.reply(),
             Err(_) => String::new(),

@@ -6,16 +6,19 @@ mod durability;
 mod email;
 mod files;
 mod ftp;
+mod guessing;
 mod likeness;
 mod plugins;
 mod policy;
 mod race;
 mod replay;
 mod resume;
+mod revocation;
 mod sms;
 mod ssh;
 mod startup;
 mod strangers;
+mod web;
 mod webdav;
 
 use crate::{

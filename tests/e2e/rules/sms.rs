@@ -116,6 +116,26 @@ fn a_sent_code_alone_is_never_enough_and_works_once() {
 }
 
 #[test]
+fn a_sent_code_is_good_only_where_it_was_asked_for() {
+    let provider = Provider::open();
+    let house = house_with(&provider, &[]);
+    for (n, (client, user, number)) in (0..).zip(subscribers(&house)) {
+        let elsewhere = || {
+            let code = provider.code(&number, 1)?;
+            for other in every_door(&house) {
+                other.login(&house, &user.with(&code).from([127, 0, 4, n].into())).must_be_refused(format!(
+                    "a code of {} from elsewhere on {}",
+                    client.name(),
+                    other.name()
+                ));
+            }
+            Some(code)
+        };
+        client.login(&house, &user.asking(&elsewhere)).must_be_granted(format!("{}: where it was asked for", client.name()));
+    }
+}
+
+#[test]
 fn a_client_that_tries_again_at_once_is_sent_nothing_new_and_its_code_stays_good() {
     let provider = Provider::open();
     let house = house_with(&provider, &[]);

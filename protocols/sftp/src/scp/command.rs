@@ -182,7 +182,17 @@ mod tests {
         assert_eq!((plan.direction, plan.paths[0].bytes.as_slice()), (Direction::Receive, &b"-odd"[..]));
         assert!(Plan::parse(b"scp -f '*' *.txt").unwrap().paths[1].is_pattern);
         assert!(!Plan::parse(b"scp -f '*'").unwrap().paths[0].is_pattern);
-        for line in ["", "scp", "scp -t", "scp -t a b", "scp -t -f a", "scp -S /bin/sh -t a", "sh -c id", "/bin/scp -t a", "scp -t a;id b"] {
+        for line in [
+            "",
+            "scp",
+            "scp -t",
+            "scp -t a b",
+            "scp -t -f a",
+            "scp -S /bin/sh -t a",
+            "sh -c id",
+            "/bin/scp -t a",
+            "scp -t a;id b",
+        ] {
             assert_eq!(Plan::parse(line.as_bytes()), None, "{line}");
         }
     }

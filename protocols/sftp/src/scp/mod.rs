@@ -11,6 +11,8 @@ mod command;
 mod sink;
 mod source;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use crate::work::Job;
 use lockgate_net::Stop;
@@ -24,7 +26,15 @@ pub(crate) use command::{Direction, Plan};
 
 /// Serves one scp command to its end and closes the channel. `job` is over with it; `cord` ends it at once, silence of
 /// `idle` ends it too.
-pub(crate) async fn run(plan: Plan, channel: Channel<Msg>, vfs: Vfs, job: Job, stop: Stop, cord: CancellationToken, idle: Duration) {
+pub(crate) async fn run(
+    plan: Plan,
+    channel: Channel<Msg>,
+    vfs: Vfs,
+    job: Job,
+    stop: Stop,
+    cord: CancellationToken,
+    idle: Duration,
+) {
     let (mut from, to) = channel.split();
     let result = {
         let mut talk = Talk::new(from.make_reader(), to.make_writer(), idle);

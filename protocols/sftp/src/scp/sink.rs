@@ -12,10 +12,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// What a line of the client says.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    File { mode: u32, size: u64, name: Vec<u8> },
-    Folder { mode: u32, name: Vec<u8> },
+    File {
+        mode: u32,
+        size: u64,
+        name: Vec<u8>,
+    },
+    Folder {
+        mode: u32,
+        name: Vec<u8>,
+    },
     Up,
-    Times { modified: SystemTime, accessed: SystemTime },
+    Times {
+        modified: SystemTime,
+        accessed: SystemTime,
+    },
     /// Something failed over there.
     Failed,
 }
@@ -94,7 +104,13 @@ where
 }
 
 /// One file: all its bytes are taken from the wire whatever becomes of them, since the client will not stop.
-async fn receive_file<R, W>(vfs: &Vfs, talk: &mut Talk<R, W>, path: &VPath, size: u64, facts: Facts) -> Result<(), Break>
+async fn receive_file<R, W>(
+    vfs: &Vfs,
+    talk: &mut Talk<R, W>,
+    path: &VPath,
+    size: u64,
+    facts: Facts,
+) -> Result<(), Break>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -212,7 +228,15 @@ mod tests {
 
     #[test]
     fn a_name_that_leaves_the_folder_is_refused() {
-        for line in ["C0644 1 ..", "C0644 1 ../a", "C0644 1 /etc/passwd", "C0644 1 .", "C0644 1 ", "D0755 0 a/b", "C0644 1 a\0b"] {
+        for line in [
+            "C0644 1 ..",
+            "C0644 1 ../a",
+            "C0644 1 /etc/passwd",
+            "C0644 1 .",
+            "C0644 1 ",
+            "D0755 0 a/b",
+            "C0644 1 a\0b",
+        ] {
             assert_eq!(Line::parse(line.as_bytes()), None, "{line}");
         }
     }

@@ -77,7 +77,13 @@ where
 }
 
 /// Sends a file, or announces a folder; the folder is then to be gone through.
-async fn send_one<R, W>(plan: &Plan, vfs: &Vfs, talk: &mut Talk<R, W>, path: VPath, depth: usize) -> Result<Option<Level>, Break>
+async fn send_one<R, W>(
+    plan: &Plan,
+    vfs: &Vfs,
+    talk: &mut Talk<R, W>,
+    path: VPath,
+    depth: usize,
+) -> Result<Option<Level>, Break>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,

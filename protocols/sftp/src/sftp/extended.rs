@@ -173,7 +173,9 @@ impl Engine {
             let part = room.get_mut(..most).unwrap_or_default();
             let read = match &source.open {
                 Open::Reader(reader) => reader.read_at(offset, part).await?,
-                Open::Writer(Writer { readable: true, upload: Some(upload), .. }) => upload.read_at(offset, part).await?,
+                Open::Writer(Writer { readable: true, upload: Some(upload), .. }) => {
+                    upload.read_at(offset, part).await?
+                }
                 Open::Writer(_) | Open::Folder(_) => return Err(Failure::bad_handle()),
             };
             if read == 0 {

@@ -114,7 +114,8 @@ impl Engine {
     }
 
     pub(super) async fn close(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
-        let handle = number(fields.string()?).and_then(|number| self.handles.take(number)).ok_or_else(Failure::bad_handle)?;
+        let handle =
+            number(fields.string()?).and_then(|number| self.handles.take(number)).ok_or_else(Failure::bad_handle)?;
         let Open::Writer(writer) = handle.open else {
             return Ok(done(id));
         };
@@ -127,7 +128,8 @@ impl Engine {
     }
 
     pub(super) async fn fstat(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
-        let handle = number(fields.string()?).and_then(|number| self.handles.get(number)).ok_or_else(Failure::bad_handle)?;
+        let handle =
+            number(fields.string()?).and_then(|number| self.handles.get(number)).ok_or_else(Failure::bad_handle)?;
         let metadata = match &handle.open {
             Open::Reader(reader) => reader.metadata().clone(),
             Open::Writer(Writer { upload: Some(upload), .. }) => upload.metadata(),
@@ -231,7 +233,8 @@ impl Engine {
             if self.waiting_bytes + length > MOST_WAITING_BYTES {
                 return Err(Fault::TooMuchWaiting);
             }
-            self.writing = Writing::Later(Box::new(LaterWrite { id, handle, offset, data: Vec::with_capacity(length) }));
+            self.writing =
+                Writing::Later(Box::new(LaterWrite { id, handle, offset, data: Vec::with_capacity(length) }));
             return Ok(());
         }
         self.writing = match self.place_of_write(handle, offset) {

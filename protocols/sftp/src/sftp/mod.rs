@@ -218,7 +218,11 @@ impl Engine {
             }
             _ => {
                 if let Some(handle) = self.must_wait(kind, fields)? {
-                    return self.put_off(handle, body.len(), Waiting::Request(Box::new(LaterRequest { id, handle, kind, body })));
+                    return self.put_off(
+                        handle,
+                        body.len(),
+                        Waiting::Request(Box::new(LaterRequest { id, handle, kind, body })),
+                    );
                 }
                 let reply = self.reply(kind, id, fields).await?;
                 self.send_short(reply, out)

@@ -90,7 +90,12 @@ impl Splitter {
         Some(Piece::Payload { bytes, last })
     }
 
-    fn next_packet<'a>(&mut self, rest: &mut &'a [u8], length: usize, kind: u8) -> Result<Option<Piece<'a>>, Malformed> {
+    fn next_packet<'a>(
+        &mut self,
+        rest: &mut &'a [u8],
+        length: usize,
+        kind: u8,
+    ) -> Result<Option<Piece<'a>>, Malformed> {
         if length > MOST_GATHERED {
             return Err(Malformed);
         }

@@ -6,10 +6,10 @@ use crate::{home::Home, wiring};
 use lockgate_access::Gate;
 use lockgate_config::{
     Prefs,
-    prefs::{Listener, ListenerKind},
+    prefs::{FtpPrompt, Listener, ListenerKind, SessionReuse},
     values::{PassiveAddress, PassivePorts},
 };
-use lockgate_ftp::{FtpDoor, FtpSettings, PassiveHost};
+use lockgate_ftp::{CodePrompt, FtpDoor, FtpSettings, PassiveHost};
 use lockgate_http::{HttpDoor, HttpSettings, Mounted};
 use lockgate_model::Door;
 use lockgate_net::{Bound, Connection, Frontend, House, ListenerSettings, Stop, StopSource, TlsMaterial};
@@ -166,6 +166,7 @@ impl Doors {
         Ok(match wanted.kind {
             ListenerKind::Ftp | ListenerKind::Ftps | ListenerKind::Dmz => {
                 let settings = FtpSettings {
+                    implicit: wanted.kind == ListenerKind::Ftps,
                     explicit_tls: wanted.explicit_tls,
                     require_secure: wanted.require_secure,
                     passive_ports: match &wanted.passive_ports {
@@ -180,6 +181,17 @@ impl Doors {
                         }
                         PassiveAddress::Host(name) => PassiveHost::Name(name.clone()),
                     },
+                    session_reuse: match prefs.ftp.session_reuse {
+                        SessionReuse::Auto => lockgate_ftp::SessionReuse::OnceSeen,
+                        SessionReuse::Always => lockgate_ftp::SessionReuse::Always,
+                        SessionReuse::Never => lockgate_ftp::SessionReuse::Never,
+                    },
+                    code_prompt: match prefs.ftp.prompt {
+                        FtpPrompt::Compound => CodePrompt::Compound,
+                        FtpPrompt::Acct => CodePrompt::Account,
+                    },
+                    active_mode: prefs.ftp.active_mode,
+                    command_limit: usize::try_from(prefs.ftp.command_limit.0).unwrap_or(usize::MAX),
                     idle: prefs.server.idle_timeout,
                 };
                 Arc::new(FtpDoor::new(self.gate.clone(), settings, tls))
@@ -232,7 +244,8 @@ fn door_of(kind: ListenerKind) -> Option<Door> {
         ListenerKind::Sftp => Some(Door::Sftp),
         ListenerKind::Http => Some(Door::Http),
         ListenerKind::Https => Some(Door::Https),
-        // Implicit TLS needs a control channel that can be given a TLS stream; the DMZ pair is not built yet.
-        ListenerKind::Ftps | ListenerKind::Dmz => None,
+        ListenerKind::Ftps => Some(Door::Ftps),
+        // The DMZ pair is not built yet.
+        ListenerKind::Dmz => None,
     }
 }

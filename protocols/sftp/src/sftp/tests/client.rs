@@ -8,13 +8,12 @@ use crate::{
         kind,
         split::WRITE,
     },
+    testing::{Folder, alice, all_rights},
     work::Work,
 };
-use lockgate_events::EventBus;
-use lockgate_model::{Permission, Permissions, UserName, VPath};
+use lockgate_model::Permissions;
 use lockgate_net::StopSource;
-use lockgate_vfs::{Durability, MountSpec, Storage, StorageSettings, TreeSpec};
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 pub(super) const READ: u32 = 1;
@@ -138,33 +137,30 @@ pub(super) struct Client {
     pub(super) pipe: Pipe,
     pub(super) stop: StopSource,
     pub(super) work: Work,
-    storage: Storage,
-    dir: tempfile::TempDir,
+    folder: Folder,
     next: u32,
 }
 
 impl Client {
     pub(super) async fn new() -> Self {
-        let mut client = Self::silent(Permission::ALL.into_iter().collect(), usize::MAX).await;
+        let mut client = Self::silent(all_rights(), usize::MAX).await;
         client.hello().await;
         client
     }
 
     /// A client that has not said hello.
     pub(super) async fn silent(rights: Permissions, window: usize) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("root")).unwrap();
-        let settings = StorageSettings { durability: Durability::Rename, upload_keep: Duration::from_secs(3600) };
-        let storage = Storage::new(settings, EventBus::default());
+        let folder = Folder::new();
         let (stop, work) = (StopSource::new(), Work::none());
-        let engine = engine(&storage, dir.path().join("root"), rights, &stop, &work, "one").await;
-        Self { engine, pipe: Pipe { window, waiting: Vec::new(), arrived: Vec::new() }, stop, work, storage, dir, next: 0 }
+        let vfs = folder.view(rights, "one").await;
+        let engine = Engine::new(vfs, alice(), work.clone(), stop.listener(), CancellationToken::new());
+        Self { engine, pipe: Pipe { window, waiting: Vec::new(), arrived: Vec::new() }, stop, work, folder, next: 0 }
     }
 
     /// The same user in another session, over the same store.
     pub(super) async fn reconnect(&mut self) {
-        let rights = Permission::ALL.into_iter().collect();
-        self.engine = engine(&self.storage, self.dir.path().join("root"), rights, &self.stop, &self.work, "two").await;
+        let vfs = self.folder.view(all_rights(), "two").await;
+        self.engine = Engine::new(vfs, alice(), self.work.clone(), self.stop.listener(), CancellationToken::new());
         self.hello().await;
     }
 
@@ -174,11 +170,11 @@ impl Client {
     }
 
     pub(super) fn on_disk(&self, name: &str) -> PathBuf {
-        self.dir.path().join("root").join(name)
+        self.folder.on_disk(name)
     }
 
     pub(super) fn bytes(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.on_disk(name)).ok()
+        self.folder.bytes(name)
     }
 
     /// Feeds bytes; what arrived for them.
@@ -283,13 +279,4 @@ impl Client {
         }
         assert!(self.close(&handle).await.is_ok());
     }
-}
-
-async fn engine(storage: &Storage, root: PathBuf, rights: Permissions, stop: &StopSource, work: &Work, session: &str) -> Engine {
-    let owner = UserName::new("alice").unwrap();
-    let mount =
-        MountSpec { at: VPath::root(), source: root, make: false, permissions: rights, counts: true };
-    let tree = TreeSpec { owner: owner.clone(), mounts: vec![mount], rules: Vec::new(), otherwise: rights, quota: None };
-    let vfs = storage.open(tree, session.into()).await.unwrap();
-    Engine::new(vfs, owner, work.clone(), stop.listener(), CancellationToken::new())
 }

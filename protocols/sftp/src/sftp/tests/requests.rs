@@ -78,7 +78,9 @@ async fn links_are_made_in_openssh_order_and_read() {
 #[tokio::test]
 async fn paths_are_resolved_inside_the_tree() {
     let mut client = Client::new().await;
-    for (asked, told) in [(&b""[..], &b"/"[..]), (b".", b"/"), (b"a/../b//c/", b"/b/c"), (b"/..", b"/"), (b"/x\xff", b"/x\xff")] {
+    for (asked, told) in
+        [(&b""[..], &b"/"[..]), (b".", b"/"), (b"a/../b//c/", b"/b/c"), (b"/..", b"/"), (b"/x\xff", b"/x\xff")]
+    {
         assert_eq!(client.about(kind::REALPATH, asked).await.names(), [told.to_vec()]);
     }
     let outside = client.about(kind::STAT, b"/../../etc/passwd").await;
@@ -139,7 +141,12 @@ async fn what_is_not_known_is_unsupported_and_the_channel_goes_on() {
 
 #[tokio::test]
 async fn a_malformed_request_ends_the_channel() {
-    for (kind, body) in [(kind::OPEN, &b"\0\0\0\x01"[..]), (kind::STAT, b"\0\0\0\x01\0\0\0\x09abc"), (kind::READ, b"\0\0"), (kind::SETSTAT, b"")] {
+    for (kind, body) in [
+        (kind::OPEN, &b"\0\0\0\x01"[..]),
+        (kind::STAT, b"\0\0\0\x01\0\0\0\x09abc"),
+        (kind::READ, b"\0\0"),
+        (kind::SETSTAT, b""),
+    ] {
         let mut client = Client::new().await;
         let packet = Packet::of(kind).raw(body).finish();
         assert!(matches!(client.raw(&packet).await, Err(Fault::Malformed(_))), "{kind}");

@@ -1,0 +1,99 @@
+//! A right that is taken away is gone at once, on every door and in every session that runs.
+
+use crate::{
+    clients::{Browser, Client, WebDav},
+    house::{FOLLOWS_WITHIN, House},
+    newcomer::User,
+    program::{clean_command, python, sources},
+    waiting::{self, PATIENCE},
+};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Stdio},
+    time::Instant,
+};
+
+/// A client that is in and goes on asking until it is thrown out.
+struct Lingerer {
+    process: Child,
+    what: &'static str,
+}
+
+impl Lingerer {
+    fn new(house: &House, what: &'static str, user: &User, code: &str) -> Self {
+        let door = house.door(if what == "paramiko" { "sftp" } else { "ftp" });
+        let mut command = clean_command(python());
+        command.env("HOME", house.folder()).env("TEST_PASSWORD", &user.password).env("TEST_CODE", code);
+        command.arg(sources().join("tests/e2e/clients/stock.py"));
+        command.args([what, &door.ip().to_string(), &door.port().to_string(), "127.0.0.1", &user.name, "linger"]);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "in", "{what} did not get in");
+        Self { process, what }
+    }
+
+    fn is_out(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Lingerer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn whoever_is_disabled_removed_or_given_another_password_or_factor_is_out_everywhere_within_2_seconds() {
+    let house = House::open();
+    let cases: [(&str, &[&str], &str); 4] = [
+        ("disabled", &["user", "set", "NAME", "--disable"], ""),
+        ("repassworded", &["user", "password", "NAME", "--password-stdin"], "another password\n"),
+        ("reset", &["otp", "reset", "NAME"], ""),
+        ("removed", &["user", "del", "NAME"], ""),
+    ];
+    for (name, command, input) in cases {
+        let user = house.newcomer(name).enrolled().add();
+        // Two codes at once is what an app has: FTP goes on with its own.
+        let code = user.code();
+        let mut ftp = Lingerer::new(&house, "ftplib", &user, &code);
+        let mut browser = Browser::new(&house, true, [127, 0, 0, 1].into());
+        let second = user.code();
+        let answer = browser.log_in(&user.with(&second));
+        assert_eq!(answer.json()["state"], "granted", "{}", answer.body);
+        let third = user.code();
+        let mut sftp = Lingerer::new(&house, "paramiko", &user, &third);
+        let dav_code = user.code();
+        let dav = WebDav { tls: true };
+        dav.login(&house, &user.with(&dav_code)).must_be_granted(name);
+
+        let command: Vec<&str> = command.iter().map(|word| if *word == "NAME" { name } else { word }).collect();
+        house.run_with(&command, input).ok();
+        let began = Instant::now();
+        for lingerer in [&mut ftp, &mut sftp] {
+            let out = waiting::holds(PATIENCE, || lingerer.is_out());
+            assert!(out, "{name}: {} is still in", lingerer.what);
+        }
+        let gone = waiting::holds(PATIENCE, || browser.ask("GET", "/api/v1/list/", &[]).status == 401);
+        assert!(gone, "{name}: the cookie is still good");
+        // One question of each client may be under way, and the machine may be busy.
+        assert!(began.elapsed() < FOLLOWS_WITHIN * 2, "{name}: it took {:?}", began.elapsed());
+        dav.login(&house, &user.with(&dav_code)).must_be_refused(format!("{name}: a remembered login"));
+    }
+}
+
+#[test]
+fn a_session_that_is_killed_by_an_administrator_is_over() {
+    let house = House::open();
+    let user = house.newcomer("unwanted").add();
+    let mut sftp = Lingerer::new(&house, "paramiko", &user, "");
+    let sessions = house.run(&["session", "list", "--json"]).json();
+    let id = sessions[0]["id"].as_str().unwrap_or_else(|| panic!("no session in {sessions}")).to_owned();
+    assert_eq!(sessions[0]["user"], "unwanted", "{sessions}");
+    house.run(&["session", "kill", &id]).ok();
+    assert!(waiting::holds(PATIENCE, || sftp.is_out()), "still in");
+    let empty = waiting::holds(PATIENCE, || house.run(&["session", "list", "--json"]).json().as_array().is_some_and(Vec::is_empty));
+    assert!(empty, "{}", house.run(&["session", "list", "--json"]));
+}
