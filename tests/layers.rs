@@ -22,11 +22,7 @@ struct Room {
 }
 
 const ROOMS: &[Room] = &[
-    Room {
-        package: "lockgate-model",
-        may_import: &[],
-        because: "the plain words every room shares stand on nothing",
-    },
+    Room { package: "lockgate-model", may_import: &[], because: "the plain words every room shares stand on nothing" },
     Room {
         package: "lockgate-events",
         may_import: &["lockgate-model"],
@@ -80,7 +76,14 @@ const ROOMS: &[Room] = &[
     Room { package: "lockgate-webdav", may_import: DOOR, because: A_DOOR_TRANSLATES },
     Room {
         package: "lockgate-http",
-        may_import: &["lockgate-admin", "lockgate-access", "lockgate-vfs", "lockgate-net", "lockgate-events", "lockgate-model"],
+        may_import: &[
+            "lockgate-admin",
+            "lockgate-access",
+            "lockgate-vfs",
+            "lockgate-net",
+            "lockgate-events",
+            "lockgate-model",
+        ],
         because: A_DOOR_TRANSLATES,
     },
     Room {
@@ -146,7 +149,9 @@ fn every_room_opens_only_the_doors_it_may() {
     let mut wrong = Vec::new();
     for (package, imports) in arrows() {
         let Some(room) = ROOMS.iter().find(|room| room.package == package) else {
-            wrong.push(format!("{package} is not on the list of rooms: say in tests/layers.rs what it may import, and why no more"));
+            wrong.push(format!(
+                "{package} is not on the list of rooms: say in tests/layers.rs what it may import, and why no more"
+            ));
             continue;
         };
         for import in imports.iter().filter(|import| !room.may_import.contains(&import.as_str())) {
@@ -172,8 +177,12 @@ fn every_allowed_arrow_points_down() {
 
 #[test]
 fn every_source_file_says_what_it_owns() {
-    let silent: Vec<_> = sources().into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path).collect();
-    assert!(silent.is_empty(), "these files do not begin with a //! header: what it owns, why here, what it never does\n  {silent:#?}");
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path).collect();
+    assert!(
+        silent.is_empty(),
+        "these files do not begin with a //! header: what it owns, why here, what it never does\n  {silent:#?}"
+    );
 }
 
 #[test]
@@ -208,7 +217,10 @@ fn one_cryptographic_provider_is_in_the_tree() {
     let present: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(present.contains("rustls"), "the tree could not be read:\n{tree}");
     for (package, reason) in FOREIGN_CRYPTOGRAPHY {
-        assert!(!present.contains(package), "{package} came into the tree ({reason}); find the way with: cargo tree -i {package}");
+        assert!(
+            !present.contains(package),
+            "{package} came into the tree ({reason}); find the way with: cargo tree -i {package}"
+        );
     }
 }
 
@@ -236,7 +248,10 @@ fn arrows() -> Vec<(String, BTreeSet<String>)> {
 fn members() -> Vec<PathBuf> {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
-    packages.iter().map(|package| Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()).collect()
+    packages
+        .iter()
+        .map(|package| Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned())
+        .collect()
 }
 
 fn metadata() -> Value {
@@ -246,7 +261,8 @@ fn metadata() -> Value {
 /// What cargo prints. Offline, since whoever runs this has built the tree just before.
 fn cargo(arguments: &[&str]) -> String {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(program).args(arguments).args(["--offline", "--locked"]).current_dir(root()).output().unwrap();
+    let output =
+        Command::new(program).args(arguments).args(["--offline", "--locked"]).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

@@ -102,7 +102,12 @@ impl House {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = clean_command(&self.program);
-        command.args(arguments).arg("--home").arg(self.home()).env("HOME", self.folder()).envs(self.environment.iter().cloned());
+        command
+            .args(arguments)
+            .arg("--home")
+            .arg(self.home())
+            .env("HOME", self.folder())
+            .envs(self.environment.iter().cloned());
         command
     }
 
@@ -229,7 +234,9 @@ impl House {
     /// The audit records so far.
     pub fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.home().join("logs/audit.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause} in audit record {line:?}"))).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|cause| panic!("{cause} in audit record {line:?}")))
+            .collect()
     }
 
     fn log_file(&self) -> PathBuf {

@@ -92,7 +92,13 @@ impl<'a> Newcomer<'a> {
         if enrols {
             let enrolled = house.run(&["otp", "enroll", &name, "--json"]).json();
             app = Some(Authenticator::new(enrolled["secret"].as_str().unwrap()));
-            recovery = enrolled["recovery_codes"].as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            recovery = enrolled["recovery_codes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
         }
         User { name, password, app, recovery }
     }

@@ -5,7 +5,7 @@
 use super::{Alias, Fallback, Owner, PrefKey, Section, Takes};
 use crate::{
     numbers::{self, DAY, HOUR, MINUTE, SECOND},
-    prefs::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, SessionReuse, TlsMinimum, Verb},
+    prefs::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, TlsMinimum, Verb},
     values::Kind,
 };
 use Fallback::{Depends, Nothing, Number, Required, Switch as Default, Text as Str};
@@ -120,19 +120,19 @@ pub static KEYS: &[PrefKey] = &[
     own(Section::Passwords, "password_hash_parallel", count(0, 64), Number(0), "Passwords checked at once; 0 takes the number of cores, at most 4.").guards(),
     own(Section::Passwords, "password_hash_queue", count(1, 100_000), Number(numbers::PASSWORD_HASH_QUEUE), "Logins that wait for the check of a password before more are turned away.").guards(),
     // FTP, SSH, HTTP and WebDAV
-    own(Section::Doors, "idle_timeout", millis(SECOND, DAY), Number(10 * MINUTE), "A session without a command or a moving transfer ends after this, in milliseconds."),
+    own(Section::Doors, "idle_timeout", millis(SECOND, DAY), Number(10 * MINUTE), "An FTP or SFTP session without a command or a moving transfer ends after this, in milliseconds; web sessions have times of their own."),
     own(Section::Doors, "ftp_command_limit", size(512, 1 << 20), Number(numbers::FTP_COMMAND_LIMIT), "The longest FTP command line, in bytes.").guards(),
     own(Section::Doors, "otp_ftp_prompt", Word(FtpPrompt::WORDS), Str("compound"), "How FTP asks for a code: not at all, so that it comes with the password after a colon, or with 332 after a right password, answered by ACCT, which tells that the password was right.").guards(),
-    own(Section::Doors, "require_session_reuse", Word(SessionReuse::WORDS), Str("auto"), "FTP and FTPS: whether data connections must resume the TLS session of their control connection: once a client has shown that it can, always, or never.").guards(),
+    own(Section::Doors, "require_session_reuse", Switch, Default(false), "FTP and FTPS: whether data connections under TLS must resume the TLS session of their own control connection. Safest, but some clients cannot, or not each time.").guards(),
     own(Section::Doors, "ftp_active_mode", Switch, Default(false), "FTP and FTPS: whether PORT and EPRT are obeyed, to the client's own address only.").guards(),
     own(Section::Doors, "ssh_host_keys", Paths, Str("keys/ssh_host_ed25519_key"), "The private host keys, the preferred one first.").guards(),
     own(Section::Doors, "ssh_banner", Text, Nothing, "Text that SSH clients are shown before they log in."),
     own(Section::Doors, "ssh_rsa_user_keys", Switch, Default(true), "Whether users may log in with RSA keys (SHA-2 signatures only).").guards(),
-    own(Section::Doors, "http_head_timeout", millis(SECOND, 5 * MINUTE), Number(numbers::HTTP_HEAD_TIMEOUT), "The time an HTTP client has to send the head of a request, in milliseconds.").guards(),
+    own(Section::Doors, "http_head_timeout", millis(SECOND, 5 * MINUTE), Number(numbers::HTTP_HEAD_TIMEOUT), "The time an HTTP/1 client has to send the head of a request, in milliseconds.").guards(),
     own(Section::Doors, "http_session_idle", millis(MINUTE, 30 * DAY), Number(numbers::GRANT_IDLE), "A web session ends after this without a request, in milliseconds.").guards(),
     own(Section::Doors, "http_session_max", millis(MINUTE, 30 * DAY), Number(numbers::GRANT_MAX), "A web session ends after this in any case, in milliseconds.").guards(),
     own(Section::Doors, "http_session_bind_address", Switch, Default(true), "Whether a web session works from the address alone that it began at.").guards(),
-    own(Section::Doors, "public_url", Url(&["https", "http"]), Nothing, "Where users reach the web interface from outside; used in links that are sent."),
+    own(Section::Doors, "public_url", Url(&["https", "http"]), Nothing, "Where users reach the web interface from outside; used in invitations."),
     own(Section::Doors, "dav_lock_timeout", millis(SECOND, DAY), Number(numbers::DAV_LOCK_TIMEOUT), "The longest life of a WebDAV lock, in milliseconds."),
     own(Section::Doors, "dav_locks_per_user", count(1, 100_000), Number(numbers::DAV_LOCKS_PER_USER), "WebDAV locks of one user.").guards(),
     // Files

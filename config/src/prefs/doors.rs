@@ -2,7 +2,7 @@
 
 use super::{
     reader::Reader,
-    words::{Durability, FtpPrompt, SessionReuse, TlsMinimum},
+    words::{Durability, FtpPrompt, TlsMinimum},
 };
 use crate::{secret::SecretText, url::ServiceUrl};
 use lockgate_model::ByteSize;
@@ -16,7 +16,7 @@ pub struct Ftp {
     /// `otp_ftp_prompt`: how a code is asked for.
     pub prompt: FtpPrompt,
     /// `require_session_reuse`: whether data connections must resume the control connection's TLS session.
-    pub session_reuse: SessionReuse,
+    pub session_reuse: bool,
     /// `ftp_active_mode`: whether `PORT` and `EPRT` are obeyed.
     pub active_mode: bool,
 }
@@ -114,7 +114,7 @@ pub(super) fn read_ftp(top: &mut Reader<'_>) -> Ftp {
     Ftp {
         command_limit: top.size("ftp_command_limit"),
         prompt: top.word("otp_ftp_prompt", FtpPrompt::Compound),
-        session_reuse: top.word("require_session_reuse", SessionReuse::Auto),
+        session_reuse: top.switch("require_session_reuse"),
         active_mode: top.switch("ftp_active_mode"),
     }
 }

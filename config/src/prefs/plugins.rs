@@ -132,7 +132,10 @@ pub(super) fn read(root: &Element, findings: &mut Findings) -> Vec<PluginEntry> 
         let (place, key) = (reader.place("pluginName").or(Some(entry.place())), reader.path("pluginName"));
         if reader.is_given("pluginName") && !is_plain_name(&found.name) {
             findings.conflict(place, key, "is no name of a plugin", "write letters, digits, _ and -");
-        } else if found.enabled && !(is_channel_name(&found.name) && is_channel_name(found.channel())) {
+        } else if found.enabled
+            && reader.is_given("pluginName")
+            && !(is_channel_name(&found.name) && is_channel_name(found.channel()))
+        {
             let problem = format!("is {:?}, which cannot be put to use", entry_label(entry));
             let advice =
                 "write pluginName and subItem in lower-case letters, digits and -, at most 32, or set enabled to false";

@@ -73,18 +73,6 @@ words! {
 }
 
 words! {
-    /// Whether FTP data connections must resume the TLS session of their control connection (`require_session_reuse`).
-    SessionReuse {
-        /// Once a client has shown that it can.
-        Auto = "auto",
-        /// From the first data connection on.
-        Always = "true",
-        /// Never.
-        Never = "false",
-    }
-}
-
-words! {
     /// The method of the request that sends a code (`otp_url_verb`).
     Verb {
         /// POST.

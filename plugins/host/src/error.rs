@@ -53,6 +53,12 @@ pub enum PluginError {
         /// As the worker or the system says it.
         why: String,
     },
+    /// The plugin says of itself something else than when it was first loaded.
+    #[error("the plugin's {what} changed since the server loaded it first; restart the server to take it as it is now")]
+    Changed {
+        /// What changed.
+        what: &'static str,
+    },
     /// The plugin does not take its settings.
     #[error("the plugin does not take its settings: {why}")]
     Settings {

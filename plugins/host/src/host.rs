@@ -27,6 +27,8 @@ pub struct PluginSpec {
     pub channel: String,
     /// Its name, as in `lockgate_NAME.so`.
     pub plugin: String,
+    /// The file in `HOME/plugins`, where it is not called after the plugin.
+    pub file: Option<String>,
     /// SHA-256 of the file in hexadecimal, where the operator pins it.
     pub sha256: Option<String>,
     /// Its settings, under the names of the preferences; each is treated as a secret.
@@ -100,11 +102,12 @@ impl PluginHost {
                 }
             };
             report.file = plan.file();
-            let described = tried.is_ok();
+            let mut first = None;
             match tried {
                 Ok(said) => {
                     report.describe(&said);
                     report.state = PluginState::Ready;
+                    first = Some(said);
                 }
                 Err(error) => {
                     let shown = plan.secrets.blot(&error.to_string(), [].into_iter());
@@ -113,7 +116,7 @@ impl PluginHost {
                     report.last_error = Some(shown);
                 }
             }
-            let known = Arc::new(Mutex::new(Known { report, resting_until: None, described }));
+            let known = Arc::new(Mutex::new(Known { report, resting_until: None, first }));
             let line = Line::new(plan, known, settings.max_calls, settings.deadlines);
             plugins.push(Plugin { channel: ChannelName::new(&spec.channel), line: Arc::new(line) });
         }
@@ -169,7 +172,7 @@ impl PluginHost {
     /// Whatever keeps it from being loaded.
     pub async fn check(settings: &PluginSettings, file: PathBuf) -> Result<PluginReport, PluginError> {
         let limit = settings.deadlines.start;
-        let loaded = timeout(limit, load(&settings.worker, file.clone(), None)).await;
+        let loaded = timeout(limit, load(&settings.worker, &settings.search, file.clone(), None)).await;
         let (worker, said) = loaded.map_err(|_| PluginError::Late { after: limit })??;
         worker.part();
         let mut report = PluginReport::new(&said.name, &said.name);

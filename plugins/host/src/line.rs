@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::process::{Heard, Worker};
 use crate::redact::Secrets;
 use crate::start::{Plan, Started};
-use crate::wire::{Ask, Report, Request};
+use crate::wire::{Ask, Description, Report, Request};
 use crate::{PluginError, PluginReport, PluginState};
 
 /// How long a plugin may take.
@@ -75,7 +75,8 @@ pub(crate) type Shared = Arc<Mutex<Known>>;
 pub(crate) struct Known {
     pub(crate) report: PluginReport,
     pub(crate) resting_until: Option<Instant>,
-    pub(crate) described: bool,
+    /// What the plugin said when it was first loaded. The gate has gone by it since, so it holds for good.
+    pub(crate) first: Option<Description>,
 }
 
 struct Job {
@@ -151,7 +152,7 @@ impl Line {
     }
 
     pub(crate) fn described(&self) -> bool {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).described
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).first.is_some()
     }
 }
 
@@ -248,13 +249,17 @@ impl Task {
             self.turn_away(&PluginError::Resting { again: until - now });
             return false;
         }
-        match self.plan.start(self.deadlines.start).await {
+        let started = self.plan.start(self.deadlines.start).await.and_then(|started| match self.changed(&started.said) {
+            Some(what) => Err(PluginError::Changed { what }),
+            None => Ok(started),
+        });
+        match started {
             Ok(Started { worker, said }) => {
                 let single = said.flags & abi::SINGLE_THREADED != 0;
                 let file = self.plan.file();
                 self.known(|known| {
                     known.report.describe(&said);
-                    known.described = true;
+                    known.first.get_or_insert_with(|| said.clone());
                     known.report.file = file;
                     known.report.state = PluginState::Running;
                 });
@@ -276,6 +281,11 @@ impl Task {
                 false
             }
         }
+    }
+
+    fn changed(&self, said: &Description) -> Option<&'static str> {
+        let known = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        known.first.as_ref().and_then(|first| said.changed_since(first))
     }
 
     fn heard(&mut self, heard: Option<Heard>) {

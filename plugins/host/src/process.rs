@@ -1,14 +1,18 @@
 //! A worker process as the server holds it: how it is started, spoken to and ended.
 //!
-//! The socket pair is made here and its far end becomes the child's standard input, so nothing has to be unsafe. The
-//! child gets a process group of its own: what a plugin forks ends with it, and a Ctrl-C meant for the server does not
-//! reach it. Secrets go over the socket only, never into arguments or environment.
+//! The child is handed three descriptors in the places of the standard ones, so nothing has to be unsafe: the far end of a
+//! socket pair, the file to load, and the folder that it may read. It gets a process group of its own, which the worker's
+//! cage does not let anybody leave: what a plugin forks ends with it, and a Ctrl-C meant for the server does not reach it.
+//! Secrets go over the socket only, never into arguments or environment.
+//!
+//! A signal at the parent's death is not asked for: the kernel means the parent's thread by it, and the runtime's threads
+//! come and go. A worker ends with its socket.
 //!
 //! Never: blocks on a worker. Reading and writing are tasks of their own, and what waits for them has a deadline.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,6 +25,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::PluginError;
+use crate::trust::Trusted;
 use crate::wire::{self, Report};
 
 /// The program that plays the worker, and its arguments before the plugin's file.
@@ -58,22 +63,22 @@ impl WorkerCommand {
         self
     }
 
-    pub(crate) fn spawn(&self, file: &Path) -> Result<Worker, PluginError> {
+    pub(crate) fn spawn(&self, trusted: Trusted) -> Result<Worker, PluginError> {
         let failed = |error: std::io::Error| PluginError::Spawn { why: error.to_string() };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
         let passed = crate::worker::PASSED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
         let child = Command::new(&self.program)
             .args(&self.arguments)
-            .arg(file)
+            // For people who look at the list of processes: what is loaded is the descriptor.
+            .arg(&trusted.path)
             .env_clear()
             .envs(passed)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            // What a plugin prints may quote what a user typed.
-            .stderr(Stdio::null())
+            .stdout(Stdio::from(trusted.file))
+            .stderr(trusted.data.map_or_else(Stdio::null, Stdio::from))
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -117,9 +122,9 @@ impl Worker {
     pub(crate) fn part(mut self) {
         self.requests = None;
         tokio::spawn(async move {
-            // Nobody reads its reports any more; a worker that is stuck writing ends by the signal.
-            self.reports.close();
-            let _ = tokio::time::timeout(PARTING, self.child.wait()).await;
+            // Not by waiting for the process: its id would be free then, and what it forked could not be ended by it.
+            let silence = async { while self.hear().await.is_some() {} };
+            let _ = tokio::time::timeout(PARTING, silence).await;
             drop(self);
         });
     }

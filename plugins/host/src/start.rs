@@ -24,6 +24,7 @@ use crate::{PluginError, PluginSpec};
 pub(crate) struct Plan {
     pub(crate) channel: String,
     plugin: String,
+    named: Option<String>,
     sha256: Option<String>,
     settings: Fields,
     pub(crate) secrets: Secrets,
@@ -46,6 +47,7 @@ impl Plan {
         Self {
             channel: spec.channel.clone(),
             plugin: spec.plugin.clone(),
+            named: spec.file.clone(),
             sha256: spec.sha256.clone(),
             secrets: Secrets::of_settings(&settings),
             settings,
@@ -56,7 +58,14 @@ impl Plan {
 
     /// The file as it is found now.
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        self.search.find(&self.plugin).ok()
+        self.found().ok()
+    }
+
+    fn found(&self) -> Result<PathBuf, PluginError> {
+        match &self.named {
+            Some(file) => self.search.find_file(&self.plugin, file),
+            None => self.search.find(&self.plugin),
+        }
     }
 
     /// Starts a worker, with an instance made of the settings, within `limit`.
@@ -66,9 +75,9 @@ impl Plan {
     pub(crate) async fn start(&self, limit: Duration) -> Result<Started, PluginError> {
         let until = Instant::now() + limit;
         let late = |_| PluginError::Late { after: limit };
-        let file = self.search.find(&self.plugin)?;
+        let file = self.found()?;
         let (mut worker, said) =
-            timeout_at(until, load(&self.command, file.clone(), self.sha256.clone())).await.map_err(late)??;
+            timeout_at(until, load(&self.command, &self.search, file.clone(), self.sha256.clone())).await.map_err(late)??;
         if said.name != self.plugin {
             let why = format!("it calls itself {:?}, the preferences call it {:?}", said.name, self.plugin);
             return Err(PluginError::Refused { path: file, why });
@@ -91,13 +100,16 @@ impl Plan {
 /// As [`Plan::start`].
 pub(crate) async fn load(
     command: &WorkerCommand,
+    search: &SearchPath,
     file: PathBuf,
     sha256: Option<String>,
 ) -> Result<(Worker, Description), PluginError> {
-    let checked = tokio::task::spawn_blocking(move || trusted(&file, sha256.as_deref())).await;
+    let search = search.clone();
+    let checked = tokio::task::spawn_blocking(move || trusted(&file, sha256.as_deref(), &search)).await;
     let file = checked.map_err(|error| PluginError::Spawn { why: error.to_string() })??;
-    let mut worker = command.spawn(&file)?;
-    let said = introduced(&mut worker, &file).await?;
+    let path = file.path.clone();
+    let mut worker = command.spawn(file)?;
+    let said = introduced(&mut worker, &path).await?;
     Ok((worker, said))
 }
 

@@ -1,18 +1,21 @@
 //! Which file a plugin's name means, and whether that file may be loaded.
 //!
-//! Whoever can write the file or its folder can become the plugin. So both must belong to root or to the user that the
-//! server runs as and be writable by nobody else, the file itself is no link, and no folder above can be changed by
-//! everybody. The check is made before each start of a worker, on the very path that the worker gets.
+//! Whoever can write the file, its folder or a folder above can become the plugin. So all of them must belong to root or to
+//! the user that the server runs as and be writable by nobody else (above the folder, a sticky one may be), and the file
+//! itself is no link. The checks are made before each start of a worker, and on what was opened and not on its path: the
+//! worker is handed the open file, so that nothing can be put in its place between the look and the loading.
 //!
 //! Never: loads, executes or repairs.
 
-use std::fs::Metadata;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::PluginError;
 
@@ -59,85 +62,154 @@ impl SearchPath {
                 places.push(above.join("lib/lockgate").join(&file));
             }
         }
-        match places.iter().find(|place| place.symlink_metadata().is_ok()) {
-            Some(found) => Ok(found.clone()),
-            None => Err(PluginError::NotFound { name: name.to_owned(), places }),
+        present(name, places)
+    }
+
+    /// The file of this name in `HOME/plugins`, and nowhere else.
+    ///
+    /// # Errors
+    /// Where the name is no file's, or no such file exists, as for [`SearchPath::find`].
+    pub fn find_file(&self, name: &str, file: &str) -> Result<PathBuf, PluginError> {
+        let mut parts = Path::new(file).components();
+        match (parts.next(), parts.next()) {
+            (Some(std::path::Component::Normal(one)), None) => present(name, vec![self.own.join(one)]),
+            _ => Err(PluginError::Name { name: file.to_owned() }),
         }
+    }
+
+    /// Whether a plugin may read this folder: `HOME/plugins`, unless that is a place where the server keeps its own.
+    fn is_for_data(&self, folder: &File) -> bool {
+        let (Ok(folder_is), Ok(own)) = (folder.metadata(), self.own.metadata()) else { return false };
+        let lacks = |name: &&str| {
+            matches!(rustix::fs::statat(folder, *name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+        };
+        folder_is.dev() == own.dev() && folder_is.ino() == own.ino() && THE_SERVERS.iter().all(lacks)
     }
 }
 
-/// The path to load: `file` with every link in its folder resolved, after all checks. Blocks on the disk.
+/// What lies in a home and is no plugin's business.
+const THE_SERVERS: [&str; 4] = ["keys", "lockgate.db", "prefs.xml", "run"];
+
+/// The first of the places where something is.
+fn present(name: &str, places: Vec<PathBuf>) -> Result<PathBuf, PluginError> {
+    match places.iter().find(|place| place.symlink_metadata().is_ok()) {
+        Some(found) => Ok(found.clone()),
+        None => Err(PluginError::NotFound { name: name.to_owned(), places }),
+    }
+}
+
+/// A file that may be loaded, open since before it was checked: whatever happens to its path, this is what was looked at.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    /// Where it was found; for messages.
+    pub(crate) path: PathBuf,
+    /// What is loaded.
+    pub(crate) file: File,
+    /// Its folder, where that is the one in which plugins may keep data of their own.
+    pub(crate) data: Option<File>,
+}
+
+/// Opens `file` and makes all checks, on descriptors. Links in its folder are resolved. Blocks on the disk.
 ///
 /// `pin` is the file's SHA-256 in hexadecimal, where the operator gave one.
 ///
 /// # Errors
 /// [`PluginError::Untrusted`] or [`PluginError::Unreadable`], with the path that is to blame.
-pub(crate) fn trusted(file: &Path, pin: Option<&str>) -> Result<PathBuf, PluginError> {
+pub(crate) fn trusted(file: &Path, pin: Option<&str>, search: &SearchPath) -> Result<Trusted, PluginError> {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
         return Err(untrusted(file, "it is no file"));
     };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let folder = folder.canonicalize().map_err(|error| unreadable(folder, &error))?;
-    let file = folder.join(name);
+    let within = descend(&folder)?;
+    let path = folder.join(name);
 
-    let found = file.symlink_metadata().map_err(|error| unreadable(&file, &error))?;
-    if found.is_symlink() {
-        return Err(untrusted(&file, "it is a symbolic link; put the file itself there"));
-    }
+    // A pipe in its place must not hold up the server.
+    let open = open(Some(&within), name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
+    let file = match open {
+        Ok(file) => file,
+        Err(Errno::LOOP) => return Err(untrusted(&path, "it is a symbolic link; put the file itself there")),
+        Err(error) => return Err(unreadable(&path, &error.into())),
+    };
+    let found = file.metadata().map_err(|error| unreadable(&path, &error))?;
     if !found.is_file() {
-        return Err(untrusted(&file, "it is no file"));
+        return Err(untrusted(&path, "it is no file"));
     }
-    only_ours(&file, &found)?;
-    let found = folder.metadata().map_err(|error| unreadable(&folder, &error))?;
-    only_ours(&folder, &found)?;
-    for above in folder.ancestors().skip(1) {
-        let found = above.metadata().map_err(|error| unreadable(above, &error))?;
-        // In a sticky folder (as /tmp) nobody can rename what belongs to others.
-        if found.mode() & 0o1002 == 0o002 {
-            return Err(untrusted(above, "everybody can write to it; take that right away"));
-        }
-    }
+    only_ours(&path, found.uid(), found.mode(), Place::Here)?;
     if let Some(pin) = pin {
-        pinned(&file, pin)?;
+        pinned(&path, &file, pin)?;
     }
-    Ok(file)
+    let data = Some(within).filter(|within| search.is_for_data(within));
+    Ok(Trusted { path, file, data })
 }
 
-fn only_ours(path: &Path, found: &Metadata) -> Result<(), PluginError> {
-    let owner = found.uid();
+/// Opens a folder from the root on, one step at a time and following no link, and checks every folder on the way.
+fn descend(folder: &Path) -> Result<File, PluginError> {
+    let mut path = PathBuf::new();
+    let mut here = None;
+    let mut steps = folder.components().peekable();
+    while let Some(step) = steps.next() {
+        path.push(step);
+        let next = open(here.as_ref(), step.as_os_str(), OFlags::PATH | OFlags::DIRECTORY)
+            .map_err(|error| unreadable(&path, &error.into()))?;
+        let found = next.metadata().map_err(|error| unreadable(&path, &error))?;
+        let place = if steps.peek().is_some() { Place::Above } else { Place::Here };
+        only_ours(&path, found.uid(), found.mode(), place)?;
+        here = Some(next);
+    }
+    here.ok_or_else(|| untrusted(folder, "it is no folder"))
+}
+
+fn open(within: Option<&File>, name: &OsStr, flags: OFlags) -> Result<File, Errno> {
+    let within = within.map_or(CWD, File::as_fd);
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(within, name, flags, Mode::empty())?.into())
+}
+
+/// Where something stands in relation to the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The file, or the folder it is in.
+    Here,
+    /// A folder above that one.
+    Above,
+}
+
+fn only_ours(path: &Path, owner: u32, mode: u32, place: Place) -> Result<(), PluginError> {
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
         let why = format!("it belongs to user {owner}; give it to root or to the user that the server runs as");
         return Err(untrusted(path, why));
     }
-    if found.mode() & 0o022 != 0 {
-        let why = format!(
-            "group or others can write to it (mode {:o}); take that right away (chmod go-w)",
-            found.mode() & 0o7777
-        );
+    // In a sticky folder (as /tmp) nobody can rename what belongs to others. They can still add files: not in the plugin's own.
+    let held = place == Place::Above && mode & 0o1000 != 0;
+    if mode & 0o022 != 0 && !held {
+        let why =
+            format!("group or others can write to it (mode {:o}); take that right away (chmod go-w)", mode & 0o7777);
         return Err(untrusted(path, why));
     }
     Ok(())
 }
 
-fn pinned(file: &Path, pin: &str) -> Result<(), PluginError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    let mut open = options.open(file).map_err(|error| unreadable(file, &error))?;
+fn pinned(path: &Path, file: &File, pin: &str) -> Result<(), PluginError> {
     let mut sum = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; 64 * 1024];
+    let mut at = 0;
     loop {
-        match open.read(&mut buffer) {
+        match file.read_at(&mut buffer, at) {
             Ok(0) => break,
-            Ok(read) => sum.update(buffer.get(..read).unwrap_or_default()),
+            Ok(read) => {
+                sum.update(buffer.get(..read).unwrap_or_default());
+                at += read as u64;
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(file, &error)),
+            Err(error) => return Err(unreadable(path, &error)),
         }
     }
     let found: String = sum.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     if found.eq_ignore_ascii_case(pin.trim()) {
         return Ok(());
     }
-    Err(untrusted(file, format!("its sha256 is {found}, the preferences pin another; look who changed it")))
+    Err(untrusted(path, format!("its sha256 is {found}, the preferences pin another; look who changed it")))
 }
 
 fn untrusted(path: &Path, why: impl Into<String>) -> PluginError {
@@ -165,15 +237,19 @@ mod tests {
         (folder, file)
     }
 
+    fn nowhere() -> SearchPath {
+        SearchPath::new(Path::new("/nonexistent"))
+    }
+
     fn refusal(file: &Path) -> String {
-        trusted(file, None).unwrap_err().to_string()
+        trusted(file, None, &nowhere()).unwrap_err().to_string()
     }
 
     #[test]
     fn a_file_that_only_its_owner_can_change_is_trusted() {
         let (_folder, file) = planted();
 
-        assert_eq!(trusted(&file, None).unwrap(), file.canonicalize().unwrap());
+        assert_eq!(trusted(&file, None, &nowhere()).unwrap().path, file.canonicalize().unwrap());
     }
 
     #[test]
@@ -191,16 +267,64 @@ mod tests {
     }
 
     #[test]
-    fn a_file_below_a_folder_that_everybody_can_change_is_refused() {
+    fn a_file_below_a_folder_that_others_can_change_is_refused_unless_it_is_sticky() {
         let (folder, _) = planted();
         let inner = folder.path().join("inner");
         fs::create_dir(&inner).unwrap();
         fs::set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
         let file = inner.join("lockgate_x.so");
         fs::write(&file, "abc").unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        for mode in [0o777, 0o775, 0o757] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert!(refusal(&file).contains("group or others can write"), "{mode:o}");
+        }
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert!(trusted(&file, None, &nowhere()).is_ok());
+    }
 
-        assert!(refusal(&file).contains("everybody can write"));
+    #[test]
+    fn what_another_user_owns_is_refused_on_the_whole_way_to_the_file() {
+        let own = rustix::process::geteuid().as_raw();
+        for place in [Place::Here, Place::Above] {
+            let judged = |owner| only_ours(Path::new("/x"), owner, 0o755, place);
+            assert!(judged(0).is_ok() && judged(own).is_ok());
+            assert!(judged(own + 1).unwrap_err().to_string().contains("belongs to user"));
+        }
+        let sticky = |owner| only_ours(Path::new("/x"), owner, 0o1777, Place::Above);
+        assert!(sticky(0).is_ok() && sticky(own + 1).is_err(), "its owner can rename what is in it");
+    }
+
+    #[test]
+    fn what_was_checked_stays_what_is_loaded_when_another_file_takes_its_place() {
+        let (folder, file) = planted();
+        let right = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let checked = trusted(&file, Some(right), &nowhere()).unwrap();
+
+        let other = folder.path().join("other");
+        fs::write(&other, "evil").unwrap();
+        fs::rename(&other, &file).unwrap();
+
+        let mut held = [0; 8];
+        let read = checked.file.read_at(&mut held, 0).unwrap();
+        assert_eq!(held.get(..read), Some(b"abc".as_slice()));
+    }
+
+    #[test]
+    fn only_the_homes_plugin_folder_is_for_data_and_never_one_with_the_servers_own_in_it() {
+        let (folder, file) = planted();
+        let home = tempfile::tempdir().unwrap();
+        let at_home = |own: &Path| {
+            let search = SearchPath { own: own.to_owned(), program: None };
+            trusted(&file, None, &search).unwrap().data.is_some()
+        };
+        assert!(at_home(folder.path()));
+        assert!(!at_home(home.path()), "another folder than the plugin's");
+        for name in ["keys", "lockgate.db"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+            assert!(!at_home(folder.path()), "{name}");
+            fs::remove_dir(folder.path().join(name)).unwrap();
+        }
     }
 
     #[test]
@@ -224,13 +348,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_named_is_looked_for_in_the_homes_folder_alone() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join("plugins")).unwrap();
+        fs::write(home.path().join("plugins/mine.so"), "abc").unwrap();
+        fs::write(home.path().join("other.so"), "abc").unwrap();
+        let search = SearchPath::new(home.path()).beside(home.path());
+
+        assert_eq!(search.find_file("x", "mine.so").unwrap(), home.path().join("plugins/mine.so"));
+        for elsewhere in ["other.so", "../other.so", "/etc/passwd", "..", ""] {
+            assert!(search.find_file("x", elsewhere).is_err(), "{elsewhere}");
+        }
+    }
+
+    #[test]
     fn a_pinned_file_loads_only_with_its_own_sum() {
         let (_folder, file) = planted();
         let right = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
 
-        assert!(trusted(&file, Some(right)).is_ok());
+        assert!(trusted(&file, Some(right), &nowhere()).is_ok());
         fs::write(&file, "abd").unwrap();
-        assert!(trusted(&file, Some(right)).unwrap_err().to_string().contains("sha256"));
+        assert!(trusted(&file, Some(right), &nowhere()).unwrap_err().to_string().contains("sha256"));
     }
 
     #[test]

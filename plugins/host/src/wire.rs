@@ -48,6 +48,23 @@ pub(crate) struct Description {
     pub(crate) sandbox: String,
 }
 
+impl Description {
+    /// What of it decides how the server treats the plugin, and is not as it was `first`.
+    pub(crate) fn changed_since(&self, first: &Self) -> Option<&'static str> {
+        if self.roles != first.roles {
+            Some("roles")
+        } else if self.flags != first.flags {
+            Some("flags")
+        } else if self.enrols != first.enrols {
+            Some("way to enrol")
+        } else if self.name != first.name {
+            Some("name")
+        } else {
+            None
+        }
+    }
+}
+
 /// From the worker to the server.
 #[derive(Debug)]
 pub(crate) enum Report {

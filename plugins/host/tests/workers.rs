@@ -85,7 +85,7 @@ impl House {
 }
 
 fn spec(plugin: &str) -> PluginSpec {
-    PluginSpec { channel: plugin.to_owned(), plugin: plugin.to_owned(), sha256: None, settings: Vec::new() }
+    PluginSpec { channel: plugin.to_owned(), plugin: plugin.to_owned(), file: None, sha256: None, settings: Vec::new() }
 }
 
 /// Compiles a C file of this crate into a shared object of its own.
@@ -275,6 +275,110 @@ async fn what_a_plugin_forks_ends_with_its_worker() {
         }
     };
     tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the process group is gone");
+}
+
+/// Waits until a process has ended. What nobody waits for stays listed as a zombie, and has ended all the same.
+async fn ended(pid: &str) {
+    let stat = format!("/proc/{pid}/stat");
+    let runs = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let gone = async {
+        while runs() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the process has ended");
+}
+
+#[tokio::test]
+async fn a_process_that_wants_a_session_of_its_own_stays_in_the_group_and_ends_with_it() {
+    let house = House::misbehaving(&[]);
+    let host = house.start(&["misbehaving"]).await;
+    let factor = only(&host);
+    let worker = begin(&factor, "who").await.unwrap();
+    let forked = begin(&factor, "escape").await.unwrap();
+    // Number, name, state, parent, group.
+    let stat = fs::read_to_string(format!("/proc/{forked}/stat")).unwrap();
+    assert_eq!(stat.split(' ').nth(4), Some(worker.as_str()), "{stat}");
+
+    assert!(begin(&factor, "hang").await.is_err());
+
+    ended(&worker).await;
+    ended(&forked).await;
+}
+
+#[tokio::test]
+async fn what_a_plugin_forks_ends_even_where_it_leaves_by_itself_when_it_is_closed() {
+    let house = House::misbehaving(&["-DCLOSE=leave"]);
+    let host = house.start(&["misbehaving"]).await;
+    let factor = only(&host);
+    let forked = begin(&factor, "escape").await.unwrap();
+
+    drop((host, factor));
+
+    ended(&forked).await;
+}
+
+#[tokio::test]
+async fn a_plugin_reads_the_homes_plugin_folder_and_nothing_of_where_it_lies_otherwise() {
+    let house = House::misbehaving(&[]);
+    let plugins = house.home.path().join("plugins");
+    fs::write(plugins.join("own"), "").unwrap();
+    fs::write(house.home.path().join("prefs.xml"), "").unwrap();
+    let bin = house.home.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::set_permissions(&bin, Permissions::from_mode(0o755)).unwrap();
+    fs::write(bin.join("secret"), "").unwrap();
+    let host = house.start(&["misbehaving"]).await;
+    let confined = report(&host).sandbox != "none";
+    let read = async |factor: &Arc<dyn Factor>, path: PathBuf| {
+        begin(factor, &format!("read {}", path.display())).await.unwrap() == "read"
+    };
+
+    let factor = only(&host);
+    assert!(read(&factor, plugins.join("own")).await);
+    assert_eq!(read(&factor, house.home.path().join("prefs.xml")).await, !confined);
+
+    fs::rename(house.file("misbehaving"), bin.join("lockgate_misbehaving.so")).unwrap();
+    let beside = house.start(&["misbehaving"]).await;
+    let factor = only(&beside);
+    for kept in [bin.join("secret"), plugins.join("own")] {
+        assert_eq!(read(&factor, kept.clone()).await, !confined, "{}", kept.display());
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_comes_back_with_other_roles_or_flags_is_refused_until_a_restart() {
+    for changed in ["-DROLES=LOCKGATE_DELIVERS", "-DFLAGS=LOCKGATE_SINGLE_THREADED"] {
+        let house = House::misbehaving(&[]);
+        let host = house.start(&["misbehaving"]).await;
+        let factor = only(&host);
+        assert_eq!(begin(&factor, "ok").await.unwrap(), "fine");
+
+        fs::remove_file(house.file("misbehaving")).unwrap();
+        house.install("misbehaving", &compiled("tests/plugins/misbehaving.c", &[changed]));
+        assert!(begin(&factor, "crash").await.is_err());
+
+        assert!(begin(&factor, "ok").await.is_err(), "{changed}");
+        let report = report(&host);
+        assert!(report.last_error.as_deref().unwrap().contains("changed since"), "{:?}", report.last_error);
+        assert_eq!(factor.kind(), FactorKind::Verifies, "{changed}");
+        let restarted = house.start(&["misbehaving"]).await;
+        assert_eq!(begin(&only(&restarted), "ok").await.unwrap(), "fine", "{changed}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_name_is_loaded_from_the_homes_folder_where_the_preferences_name_it() {
+    let house = House::misbehaving(&[]);
+    fs::rename(house.file("misbehaving"), house.home.path().join("plugins/mine.so")).unwrap();
+    let named = |file: &str| PluginSpec { file: Some(file.to_owned()), ..spec("misbehaving") };
+
+    let host = PluginHost::start(house.settings.clone(), &[named("mine.so")]).await;
+    assert_eq!(begin(&only(&host), "ok").await.unwrap(), "fine");
+
+    let host = PluginHost::start(house.settings.clone(), &[named("../plugins/mine.so")]).await;
+    assert_eq!(report(&host).state, PluginState::Broken);
+    assert!(begin(&only(&host), "ok").await.is_err());
 }
 
 #[tokio::test]

@@ -31,7 +31,9 @@ pub(crate) enum Open {
     Pass(Secret<String>),
     Acct(Secret<String>),
     /// `AUTH TLS`; true for the older `AUTH SSL`, which means protected data connections too.
-    Auth { private: bool },
+    Auth {
+        private: bool,
+    },
     Pbsz,
     Prot(Level),
     Ccc,
@@ -206,9 +208,9 @@ pub(crate) enum Fault {
 /// Commands that need a login. Whatever is in no list is unknown.
 const INSIDE: &[&str] = &[
     "CWD", "XCWD", "CDUP", "XCUP", "PWD", "XPWD", "MKD", "XMKD", "RMD", "XRMD", "DELE", "RNFR", "RNTO", "SIZE", "MDTM",
-    "MFMT", "MFF", "MLST", "MLSD", "LIST", "NLST", "RETR", "STOR", "APPE", "STOU", "REST", "ALLO", "TYPE", "MODE", "STRU",
-    "PASV", "EPSV", "PORT", "EPRT", "LPRT", "LPSV", "ABOR", "STAT", "HASH", "XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256",
-    "XSHA512", "RANG", "AVBL", "SITE", "SMNT",
+    "MFMT", "MFF", "MLST", "MLSD", "LIST", "NLST", "RETR", "STOR", "APPE", "STOU", "REST", "ALLO", "TYPE", "MODE",
+    "STRU", "PASV", "EPSV", "PORT", "EPRT", "LPRT", "LPSV", "ABOR", "STAT", "HASH", "XCRC", "XMD5", "XSHA", "XSHA1",
+    "XSHA256", "XSHA512", "RANG", "AVBL", "SITE", "SMNT",
 ];
 
 /// Words with which other protocols begin.

@@ -17,7 +17,7 @@ use crate::{
     porter::{Ended, Guest, Question},
     reply::{Reply, say},
     room::{Next, Protection, Room},
-    tls::{DataGuard, SessionTag},
+    tls::{DataGuard, Reuse, SessionTag},
 };
 use lockgate_model::{Conversation, Door, Origin, Protocol};
 use lockgate_net::{Connection, Stop, Stranger};
@@ -290,7 +290,8 @@ impl Talk {
         let made = async {
             let tag = SessionTag::new()?;
             self.control.protect(&self.house.tls, tag, HANDSHAKE).await?;
-            std::io::Result::Ok(DataGuard::new(&self.house.tls, tag, self.house.settings.session_reuse))
+            let reuse = if self.house.settings.require_session_reuse { Reuse::Demanded } else { Reuse::Offered };
+            std::io::Result::Ok(DataGuard::new(&self.house.tls, tag, reuse))
         };
         match made.await {
             Ok(guard) => {

@@ -149,7 +149,9 @@ impl Data {
         };
         match read {
             Ok(Ok(length)) => Ok(length),
-            Ok(Err(error)) if matches!(self, Self::Tls(_)) && error.kind() == io::ErrorKind::UnexpectedEof => Err(Cut::NotClosed),
+            Ok(Err(error)) if matches!(self, Self::Tls(_)) && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Cut::NotClosed)
+            }
             Ok(Err(error)) => Err(Cut::Broken(error)),
             Err(_) => Err(Cut::Stalled),
         }

@@ -18,7 +18,8 @@ pub(crate) fn read_stamp(text: &[u8]) -> Option<SystemTime> {
     if ![12, 14].contains(&whole.len()) || !whole.iter().chain(fraction).all(u8::is_ascii_digit) || fraction.len() > 9 {
         return None;
     }
-    let number = |from: usize, to: usize| -> Option<u16> { std::str::from_utf8(whole.get(from..to)?).ok()?.parse().ok() };
+    let number =
+        |from: usize, to: usize| -> Option<u16> { std::str::from_utf8(whole.get(from..to)?).ok()?.parse().ok() };
     let small = |from: usize| number(from, from + 2).and_then(|n| u8::try_from(n).ok());
     let month = Month::try_from(small(4)?).ok()?;
     let date = Date::from_calendar_date(i32::from(number(0, 4)?), month, small(6)?).ok()?;
@@ -26,7 +27,8 @@ pub(crate) fn read_stamp(text: &[u8]) -> Option<SystemTime> {
     // A leap second is the last second of its minute.
     let time = Time::from_hms(small(8)?, small(10)?, second.min(if second == 60 { 59 } else { second })).ok()?;
     let seconds = PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp();
-    let nanos = fraction.iter().chain(std::iter::repeat(&b'0')).take(9).fold(0_u64, |n, d| n * 10 + u64::from(d - b'0'));
+    let nanos =
+        fraction.iter().chain(std::iter::repeat(&b'0')).take(9).fold(0_u64, |n, d| n * 10 + u64::from(d - b'0'));
     let since = Duration::from_secs(u64::try_from(seconds).ok()?) + Duration::from_nanos(nanos);
     SystemTime::UNIX_EPOCH.checked_add(since)
 }
@@ -75,7 +77,16 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in ["", "2024", "20240230000000", "20241324000000", "20241124250000", "2024112410320x", "19691231235959", "20241124103200.x"] {
+        for text in [
+            "",
+            "2024",
+            "20240230000000",
+            "20241324000000",
+            "20241124250000",
+            "2024112410320x",
+            "19691231235959",
+            "20241124103200.x",
+        ] {
             assert_eq!(read_stamp(text.as_bytes()), None, "{text}");
         }
     }

@@ -1,10 +1,6 @@
 //! The door as the listener sees it, and its settings.
 
-use crate::{
-    PassiveHost, PassivePorts, SessionReuse,
-    conversation::Talk,
-    porter::Porter,
-};
+use crate::{PassiveHost, PassivePorts, conversation::Talk, porter::Porter};
 use lockgate_access::Gate;
 use lockgate_model::Door;
 use lockgate_net::{Connection, Frontend, TlsMaterial};
@@ -31,7 +27,7 @@ pub struct FtpSettings {
     /// Whether logins and data in clear are refused.
     pub require_secure: bool,
     /// Whether data connections must resume the TLS session of their control connection.
-    pub session_reuse: SessionReuse,
+    pub require_session_reuse: bool,
     /// Ports for passive data connections.
     pub passive_ports: PassivePorts,
     /// The address told to passive clients.
@@ -53,7 +49,7 @@ impl Default for FtpSettings {
             implicit: false,
             explicit_tls: true,
             require_secure: false,
-            session_reuse: SessionReuse::default(),
+            require_session_reuse: false,
             passive_ports: PassivePorts::Any,
             passive_host: PassiveHost::FromConnection,
             active_mode: false,

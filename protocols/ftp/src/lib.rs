@@ -23,9 +23,10 @@ mod passive;
 mod porter;
 mod reply;
 mod room;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod transfer;
 
 pub use door::{CodePrompt, FtpDoor, FtpSettings};
 pub use passive::{PassiveHost, PassivePorts};
-pub use tls::SessionReuse;

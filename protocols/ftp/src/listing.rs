@@ -8,8 +8,8 @@ use crate::{
     data::{Cut, Data},
     date::{column, stamp},
     job::Errand,
-    names::{fits, resolve, shown},
-    reply::{Reply, refused, say},
+    names::{self, fits, shown},
+    reply::{Reply, refused},
     tls::Direction,
 };
 use lockgate_model::{Permission, VPath};
@@ -112,7 +112,7 @@ async fn open(vfs: &Vfs, listing: &Listing) -> Result<Opened, Reply> {
     let Some(name) = &listing.name else {
         return folder(vfs, &listing.cwd, None, String::new()).await.map_err(|error| refused(&error));
     };
-    let path = resolve(&listing.cwd, name).map_err(|_| say::BAD_NAME)?;
+    let path = names::path(&listing.cwd, name)?;
     let typed = shown(name);
     let before_name = typed.rfind('/').map_or(0, |slash| slash + 1);
     match vfs.stat(&path).await {
@@ -253,7 +253,15 @@ fn perm(vfs: &Vfs, path: &VPath, kind: Kind) -> String {
     use Permission::{Delete, List, MakeFolder, Read, Rename, Write};
     let rights = vfs.permissions(path);
     let letters: &[(char, &[Permission])] = if kind == Kind::Folder {
-        &[('c', &[Write]), ('d', &[Delete]), ('e', &[List]), ('f', &[Rename]), ('l', &[List]), ('m', &[MakeFolder]), ('p', &[Delete])]
+        &[
+            ('c', &[Write]),
+            ('d', &[Delete]),
+            ('e', &[List]),
+            ('f', &[Rename]),
+            ('l', &[List]),
+            ('m', &[MakeFolder]),
+            ('p', &[Delete]),
+        ]
     } else {
         &[('a', &[Write, Delete]), ('d', &[Delete]), ('f', &[Rename]), ('r', &[Read]), ('w', &[Write, Delete])]
     };

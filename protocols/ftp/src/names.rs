@@ -4,13 +4,21 @@
 //! UTF-8 or a control character, is shown as `\xNN`, and the shown text opens the file again; a backslash that could be
 //! taken for such an escape is shown as `\x5c`, so the two directions are exact inverses. Raw bytes are understood as well.
 
+use crate::reply::{Reply, say};
 use lockgate_model::{PathError, VPath};
 
-/// The path that a client's words mean from the folder `cwd`.
+/// The path that a client's words mean from the folder `cwd`. One above the root is as absent as any other.
 ///
 /// # Errors
-/// [`PathError`] where they mean none in the tree.
-pub(crate) fn resolve(cwd: &VPath, name: &[u8]) -> Result<VPath, PathError> {
+/// The reply to give.
+pub(crate) fn path(cwd: &VPath, name: &[u8]) -> Result<VPath, Reply> {
+    resolve(cwd, name).map_err(|error| match error {
+        PathError::Above => Reply::new(550, format!("no such file or folder: {}", shown(name))),
+        PathError::Nul | PathError::TooLong | PathError::NotAName => say::BAD_NAME,
+    })
+}
+
+fn resolve(cwd: &VPath, name: &[u8]) -> Result<VPath, PathError> {
     // The empty name is no name: `DELE ` must not mean the folder one is in.
     if name.is_empty() {
         return Err(PathError::NotAName);

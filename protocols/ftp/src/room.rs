@@ -14,13 +14,13 @@ use crate::{
     door::House,
     job::{Job, quiet},
     listing::{Listing, facts_of, on_control},
-    names::{quoted, resolve, shown},
+    names::{self, quoted, shown},
     passive::Waiting,
     porter::Guest,
     reply::{Reply, refused, say},
     tls::DataGuard,
 };
-use lockgate_model::{PathError, VPath};
+use lockgate_model::VPath;
 use lockgate_vfs::{Kind, Vfs};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -112,15 +112,23 @@ impl Room {
             Inside::Retr(_) | Inside::Stor(_) | Inside::Appe(_) | Inside::Stou | Inside::List(..) => {
                 self.move_data(command, protection)
             }
-            Inside::Pasv | Inside::Epsv(_) | Inside::EpsvAll | Inside::Port(_) => self.agree(command).await.map(Next::Say),
+            Inside::Pasv | Inside::Epsv(_) | Inside::EpsvAll | Inside::Port(_) => {
+                self.agree(command).await.map(Next::Say)
+            }
             Inside::Hash(_) | Inside::Check(..) | Inside::Stat(Some(_)) => self.look_long(command),
-            Inside::Mkd(_) | Inside::Rmd(_) | Inside::Dele(_) | Inside::Rnfr(_) => self.change(command).await.map(Next::Say),
+            Inside::Mkd(_) | Inside::Rmd(_) | Inside::Dele(_) | Inside::Rnfr(_) => {
+                self.change(command).await.map(Next::Say)
+            }
             Inside::Mfmt(..) | Inside::Mff(..) | Inside::SiteChmod(..) | Inside::SiteUtime(..) => {
                 self.change_facts(command).await.map(Next::Say)
             }
-            Inside::Cwd(_) | Inside::Cdup | Inside::Pwd | Inside::Size(_) | Inside::Mdtm(_) | Inside::Mlst(_) | Inside::Avbl(_) => {
-                self.look(command).await.map(Next::Say)
-            }
+            Inside::Cwd(_)
+            | Inside::Cdup
+            | Inside::Pwd
+            | Inside::Size(_)
+            | Inside::Mdtm(_)
+            | Inside::Mlst(_)
+            | Inside::Avbl(_) => self.look(command).await.map(Next::Say),
             settings => self.set(settings).map(Next::Say),
         };
         next.unwrap_or_else(Next::Say)
@@ -130,12 +138,9 @@ impl Room {
         &self.guest.vfs
     }
 
-    /// The path that a name means here. A name above the root is as absent as any other.
+    /// The path that a name means here.
     fn path(&self, name: &[u8]) -> Result<VPath, Reply> {
-        resolve(&self.cwd, name).map_err(|error| match error {
-            PathError::Above => Reply::new(550, format!("no such file or folder: {}", shown(name))),
-            PathError::Nul | PathError::TooLong | PathError::NotAName => say::BAD_NAME,
-        })
+        names::path(&self.cwd, name)
     }
 
     /// Commands that only look.
@@ -217,7 +222,8 @@ impl Room {
                 })
             }
             Inside::Stat(name) => {
-                let listing = Listing { cwd: self.cwd.clone(), name, rows: crate::command::Rows::Long, facts: self.facts };
+                let listing =
+                    Listing { cwd: self.cwd.clone(), name, rows: crate::command::Rows::Long, facts: self.facts };
                 quiet("STAT".to_owned(), |_| on_control(vfs, listing))
             }
             _ => return Err(say::NOT_HERE),

@@ -3,33 +3,16 @@
 //! Control and data share one configuration, so that a data connection can resume the session of the control connection.
 //! A ticket alone would prove only that its holder spoke to this server once; so each control connection puts a tag of its
 //! own into its tickets (sealed by rustls), and a data connection is *its* data connection only where it resumed a session
-//! with that very tag. Without it, whoever can use the client's address could take the data connection.
+//! with that very tag. Without it, whoever can use the client's address could take the data connection. It is offered to all
+//! and demanded only where an operator says so: some clients never resume, and some not after an upload, because they read
+//! nothing on its connection and so miss the next ticket.
 
 use crate::reply::{Reply, say};
 use lockgate_net::TlsMaterial;
 use rustls::{HandshakeKind, ServerConfig};
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{io::BufReader, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-
-/// Whether data connections must resume the TLS session of their control connection (`require_session_reuse`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SessionReuse {
-    /// From the moment a client has shown that it can: after its first resumed data connection every further one must be.
-    #[default]
-    OnceSeen,
-    /// From the first data connection on.
-    Always,
-    /// Never: for clients that resume at times only.
-    Never,
-}
 
 /// What tells one control connection's tickets from another's.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,10 +33,18 @@ pub(crate) type DataTls = TlsStream<BufReader<TcpStream>>;
 /// What protects the data connections of one control connection.
 #[derive(Clone)]
 pub(crate) struct DataGuard {
-    config: Arc<ServerConfig>,
+    down: Arc<ServerConfig>,
+    /// Sends no tickets, which an uploading client would leave unread: its system would then cut the upload's tail off.
+    up: Arc<ServerConfig>,
     tag: SessionTag,
-    rule: SessionReuse,
-    resumed_once: Arc<AtomicBool>,
+    reuse: Reuse,
+}
+
+/// Whether a data connection must resume the control connection's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    Demanded,
+    Offered,
 }
 
 /// Which way the bytes of a data connection go.
@@ -75,25 +66,33 @@ pub(crate) async fn accept_control(
     tag: SessionTag,
     limit: Duration,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let handshake = TlsAcceptor::from(tls.server_config(ALPN)).accept_with(stream, |tls| tls.set_resumption_data(&tag.0));
+    let handshake =
+        TlsAcceptor::from(tls.server_config(ALPN)).accept_with(stream, |tls| tls.set_resumption_data(&tag.0));
     timeout(limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 impl DataGuard {
-    pub(crate) fn new(tls: &TlsMaterial, tag: SessionTag, rule: SessionReuse) -> Self {
-        Self { config: tls.server_config(ALPN), tag, rule, resumed_once: Arc::default() }
+    pub(crate) fn new(tls: &TlsMaterial, tag: SessionTag, reuse: Reuse) -> Self {
+        let (down, up) = (tls.server_config(ALPN), tls.server_config_without_tickets(ALPN));
+        Self { down, up, tag, reuse }
     }
 
     /// The handshake on a data connection, and whether it belongs to this session.
     ///
     /// # Errors
     /// The reply to give.
-    pub(crate) async fn accept(&self, stream: TcpStream, way: Direction, limit: Duration) -> Result<Box<DataTls>, Reply> {
+    pub(crate) async fn accept(
+        &self,
+        stream: TcpStream,
+        way: Direction,
+        limit: Duration,
+    ) -> Result<Box<DataTls>, Reply> {
         // A buffer of one byte is never used: reads go past it.
         let ahead = if way == Direction::Up { READ_AHEAD } else { 1 };
         let stream = BufReader::with_capacity(ahead, stream);
+        let config = if way == Direction::Up { &self.up } else { &self.down };
         let handshake =
-            TlsAcceptor::from(Arc::clone(&self.config)).accept_with(stream, |tls| tls.set_resumption_data(&self.tag.0));
+            TlsAcceptor::from(Arc::clone(config)).accept_with(stream, |tls| tls.set_resumption_data(&self.tag.0));
         let stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -105,14 +104,6 @@ impl DataGuard {
         let tls = stream.get_ref().1;
         let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed)
             && tls.received_resumption_data() == Some(self.tag.0.as_slice());
-        if resumed {
-            self.resumed_once.store(true, Ordering::Relaxed);
-        }
-        let demanded = match self.rule {
-            SessionReuse::Always => true,
-            SessionReuse::OnceSeen => self.resumed_once.load(Ordering::Relaxed),
-            SessionReuse::Never => false,
-        };
-        if demanded && !resumed { Err(say::NOT_RESUMED) } else { Ok(Box::new(stream)) }
+        if self.reuse == Reuse::Demanded && !resumed { Err(say::NOT_RESUMED) } else { Ok(Box::new(stream)) }
     }
 }

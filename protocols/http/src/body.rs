@@ -19,6 +19,8 @@ pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// How long a client may leave a body standing still.
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(60);
+/// How long the rest of a refused body is read and dropped.
+const RUN_OUT: Duration = Duration::from_secs(2);
 
 /// A body that is there already.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -40,23 +42,16 @@ pub(crate) fn patient(incoming: Incoming, idle: Duration) -> (Body, Option<Held>
     (Held(Arc::clone(&held.0)).boxed_unsync(), Some(held))
 }
 
-/// A reply that keeps `held` until it is out. HTTP/2 would take back a reply whose request was given up before it.
-pub(crate) fn keeping(held: Option<Held>, body: Body) -> Body {
-    match held {
-        Some(held) => body
-            .map_frame(move |frame| {
-                let _held = &held;
-                frame
-            })
-            .boxed_unsync(),
-        None => body,
-    }
-}
-
-/// A request's body, in the hands of its reader and of whoever waits for the end of the reply.
+/// A request's body, in the hands of its reader and of whoever lets it run out after a refusal.
 pub(crate) struct Held(Arc<Mutex<Patient>>);
 
 impl Held {
+    /// Drops what is still coming, for a while: clients that are stopped in the middle of sending do not all read the reply.
+    pub(crate) async fn let_run_out(mut self) {
+        let run = async { while let Some(Ok(_)) = self.frame().await {} };
+        let _ = tokio::time::timeout(RUN_OUT, run).await;
+    }
+
     fn patient(&self) -> MutexGuard<'_, Patient> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

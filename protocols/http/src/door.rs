@@ -38,12 +38,21 @@ pub type Mounted = Arc<
 >;
 
 /// Settings of one listener.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// Addresses whose `X-Forwarded-For` is believed (`trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `/dav/` is there (`allow_webdav`).
     pub allow_webdav: bool,
+    /// How long a client may take for the head of a request over HTTP/1 (`http_head_timeout`, N1: 15 s).
+    pub head_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    /// No proxy is believed, no WebDAV, 15 s for a head.
+    fn default() -> Self {
+        Self { trusted_proxies: Vec::new(), allow_webdav: false, head_timeout: HANDSHAKE_TIME }
+    }
 }
 
 /// What the connections of a door share.
@@ -79,8 +88,8 @@ impl HttpDoor {
     }
 }
 
-/// Time for a TLS handshake, and for the head of a request (N1).
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// Time for a TLS handshake (N1).
+const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 /// How long an HTTP/2 connection may stand without a request.
 const IDLE: Duration = Duration::from_secs(180);
 /// What is left to a connection whose session has ended: the reply to a logout still goes out.
@@ -107,11 +116,12 @@ impl Frontend for HttpDoor {
             framing: Arc::default(),
             requests: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
         });
         let talk = async {
             match &self.front.tls {
                 None => Arc::clone(&visit).http1(stream).await,
-                Some(tls) => match tls.accept(stream, ALPN, HEAD_TIME).await {
+                Some(tls) => match tls.accept(stream, ALPN, HANDSHAKE_TIME).await {
                     Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
                         Arc::clone(&visit).http2(stream).await
                     }
@@ -132,7 +142,7 @@ impl Visit {
         let wire = Wire::new(stream, Some(Arc::<Framing>::clone(&self.framing)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIME)
+            .header_read_timeout(self.front.settings.head_timeout)
             .max_headers(100)
             .max_header_size(HEAD_LIMIT)
             .serve_connection(TokioIo::new(wire), service_fn(|request| self.service(request)));

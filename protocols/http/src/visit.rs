@@ -1,7 +1,7 @@
 //! One connection's requests: what all of them share, what each must be before it is looked at, and what every reply carries.
 
 use crate::{
-    body::{BODY_IDLE, Body, empty, full, keeping, patient},
+    body::{BODY_IDLE, Body, empty, full, patient},
     caller::same_site,
     door::Front,
     forwarded, pages,
@@ -43,6 +43,8 @@ pub(crate) struct Visit {
     /// Requests begun so far, and those that are not at their end.
     pub(crate) requests: AtomicUsize,
     pub(crate) running: AtomicUsize,
+    /// Requests that the client took back before they were answered.
+    pub(crate) abandoned: AtomicUsize,
 }
 
 /// One request, with what is known of where it comes from.
@@ -56,7 +58,7 @@ impl Visit {
     /// Answers one request. Never fails: what goes wrong is a reply.
     pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let _running = Running::new(&self);
+        let mut promise = Promise { running: Running::new(&self), kept: false };
         let (mut parts, incoming) = request.into_parts();
         let head = parts.method == Method::HEAD;
         let chunked = parts.version < Version::HTTP_2 && parts.headers.contains_key(header::TRANSFER_ENCODING);
@@ -69,7 +71,11 @@ impl Visit {
                 let (body, held) = patient(incoming, BODY_IDLE);
                 let response = Arc::clone(&self).dispatch(parts, body, origin).await;
                 tracing::debug!(%peer, %method, path, status = response.status().as_u16(), "request");
-                if streams { response.map(|body| keeping(held, body)) } else { response }
+                // Over HTTP/1 the wire does the same when the connection ends.
+                if let Some(held) = held.filter(|_| streams && response.status().as_u16() >= 400) {
+                    tokio::spawn(held.let_run_out());
+                }
+                response
             }
             Err(refusal) => refusal.closing().into_response(),
         };
@@ -84,6 +90,7 @@ impl Visit {
         if chunked {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        promise.kept = true;
         self.dress(response)
     }
 
@@ -232,6 +239,25 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer that is owed. A client that takes back most of what it asks for wants our work and not the answers (rapid reset).
+struct Promise {
+    running: Running,
+    kept: bool,
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        const TOO_MANY: usize = 100;
+        if !self.kept {
+            let visit = &self.running.0;
+            let abandoned = visit.abandoned.fetch_add(1, Ordering::Relaxed) + 1;
+            if abandoned >= TOO_MANY && abandoned * 2 > visit.requests.load(Ordering::Relaxed) {
+                visit.cut.cancel();
+            }
+        }
     }
 }
 

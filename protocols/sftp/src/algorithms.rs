@@ -29,9 +29,11 @@ const SIGNATURES: &[Algorithm] = &[
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
     Algorithm::SkEd25519,
     Algorithm::SkEcdsaSha2NistP256,
-    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
+
+/// Signatures of users' RSA keys, where those are let in.
+const RSA: &[Algorithm] =
+    &[Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }];
 
 const CIPHERS: &[cipher::Name] = &[
     cipher::CHACHA20_POLY1305,
@@ -46,11 +48,12 @@ const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
 const COMPRESSION: &[compression::Name] = &[compression::NONE];
 
-/// The lists as russh wants them.
-pub(crate) const fn preferred() -> Preferred {
+/// The lists as russh wants them; `rsa`: users may have RSA keys.
+pub(crate) fn preferred(rsa: bool) -> Preferred {
+    let more = if rsa { RSA } else { &[] };
     Preferred {
         kex: Cow::Borrowed(KEX),
-        key: Cow::Borrowed(SIGNATURES),
+        key: Cow::Owned([SIGNATURES, more].concat()),
         host_key_certificates: Cow::Borrowed(&[]),
         cipher: Cow::Borrowed(CIPHERS),
         mac: Cow::Borrowed(MACS),
@@ -58,10 +61,11 @@ pub(crate) const fn preferred() -> Preferred {
     }
 }
 
-/// Whether a user's key may be tried at all with this signature algorithm: listed above, and no RSA key that is too short.
-pub(crate) fn is_fit(algorithm: &Algorithm, key: &russh::keys::PublicKey) -> bool {
-    let long_enough = key.key_data().rsa().is_none_or(|rsa| rsa.key_size() >= 2048);
-    long_enough && SIGNATURES.contains(algorithm)
+/// Whether a user's key may be tried at all with this signature algorithm: listed above, and no RSA key that is too short or,
+/// without `rsa`, any.
+pub(crate) fn is_fit(algorithm: &Algorithm, key: &russh::keys::PublicKey, rsa: bool) -> bool {
+    let key_is_fit = key.key_data().rsa().is_none_or(|key| rsa && key.key_size() >= 2048);
+    key_is_fit && (SIGNATURES.contains(algorithm) || (rsa && RSA.contains(algorithm)))
 }
 
 #[cfg(test)]
@@ -70,7 +74,7 @@ mod tests {
 
     #[test]
     fn nothing_weak_is_offered() {
-        let offer = preferred();
+        let offer = preferred(true);
         let names: Vec<String> = offer
             .kex
             .iter()
@@ -85,5 +89,6 @@ mod tests {
         }
         assert!(names.contains(&"kex-strict-s-v00@openssh.com".to_owned()));
         assert_eq!(offer.compression.len(), 1);
+        assert!(!preferred(false).key.iter().any(|algorithm| matches!(algorithm, Algorithm::Rsa { .. })));
     }
 }

@@ -131,13 +131,13 @@ impl Handler for Door {
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         // An unfit key is asked about all the same, with a blob that nobody has: the answer takes one road for all.
-        let fit = algorithms::is_fit(offer.algorithm, offer.public_key);
+        let fit = algorithms::is_fit(offer.algorithm, offer.public_key, self.present.rsa_user_keys);
         let blob = if fit { offer.public_key.to_bytes().unwrap_or_default() } else { Vec::new() };
         Ok(self.login.offer(user, &blob).await)
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let fit = algorithms::is_fit(key.algorithm, key.public_key);
+        let fit = algorithms::is_fit(key.algorithm, key.public_key, self.present.rsa_user_keys);
         let Some(blob) = fit.then(|| key.public_key.to_bytes().ok()).flatten() else {
             return Ok(self.login.none(user));
         };

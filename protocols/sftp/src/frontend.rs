@@ -31,13 +31,15 @@ pub struct SftpSettings {
     pub scp_legacy: bool,
     /// A connection on which nothing moves for so long is closed.
     pub idle: Duration,
+    /// Whether users may log in with RSA keys, by SHA-2 signatures (`ssh_rsa_user_keys`).
+    pub rsa_user_keys: bool,
 }
 
 impl SftpSettings {
-    /// The defaults: no banner, no legacy scp, 10 minutes of silence.
+    /// The defaults: no banner, no legacy scp, 10 minutes of silence, RSA keys of users.
     #[must_use]
     pub fn new(host_keys: HostKeys) -> Self {
-        Self { host_keys, banner: None, scp_legacy: false, idle: Duration::from_secs(600) }
+        Self { host_keys, banner: None, scp_legacy: false, idle: Duration::from_secs(600), rsa_user_keys: true }
     }
 }
 
@@ -53,6 +55,7 @@ pub(crate) struct Present {
     pub(crate) banner: Option<String>,
     pub(crate) scp_legacy: bool,
     pub(crate) idle: Duration,
+    pub(crate) rsa_user_keys: bool,
 }
 
 /// What a conversation tells the one who watches over its connection.
@@ -82,7 +85,7 @@ impl SftpFrontend {
 
 impl Present {
     fn of(settings: SftpSettings) -> Self {
-        let SftpSettings { host_keys, banner, scp_legacy, idle } = settings;
+        let SftpSettings { host_keys, banner, scp_legacy, idle, rsa_user_keys } = settings;
         let ssh = Config {
             server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Lockgate")),
             methods: first_methods(),
@@ -93,7 +96,7 @@ impl Present {
             limits: Limits::default(),
             window_size: WINDOW,
             maximum_packet_size: PACKET,
-            preferred: algorithms::preferred(),
+            preferred: algorithms::preferred(rsa_user_keys),
             max_auth_attempts: AUTH_REFUSALS,
             inactivity_timeout: Some(idle),
             nodelay: true,
@@ -101,7 +104,7 @@ impl Present {
         };
         // A line break of the banner is CR LF on the wire (RFC 4252 section 5.4).
         let banner = banner.map(|text| text.lines().fold(String::new(), |all, line| all + line + "\r\n"));
-        Self { ssh: Arc::new(ssh), banner, scp_legacy, idle }
+        Self { ssh: Arc::new(ssh), banner, scp_legacy, idle, rsa_user_keys }
     }
 }
 

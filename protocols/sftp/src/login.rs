@@ -23,6 +23,8 @@ pub(crate) struct Login {
     user: String,
     pending: Option<Challenge>,
     asked: Asked,
+    /// Whether the challenge may be a decoy, because the password came as the answer to a prompt.
+    veiled: bool,
     wrong_answers: u8,
     granted: Option<Session>,
 }
@@ -44,6 +46,7 @@ impl Login {
             user: String::new(),
             pending: None,
             asked: Asked::Nothing,
+            veiled: false,
             wrong_answers: 0,
             granted: None,
         }
@@ -100,7 +103,13 @@ impl Login {
         let answer = only(response).and_then(|bytes| String::from_utf8(bytes).ok()).map(Secret::new);
         match (asked, answer) {
             (Asked::Password, Some(password)) => {
-                let outcome = self.submit(Evidence::Password(password)).await;
+                // Asked for one after the other, password and code are asked for whatever the truth (security.md S19).
+                self.veiled = true;
+                let evidence = Evidence::Password(password);
+                let outcome = match self.gate.resume(&self.origin, &self.user, &evidence).await {
+                    Some(session) => Outcome::Granted(session),
+                    None => self.gate.knock(self.origin.clone(), &self.user).submit_veiled(evidence).await,
+                };
                 self.converse(outcome)
             }
             (Asked::Code, Some(code)) => match self.pending.take() {
@@ -124,6 +133,7 @@ impl Login {
             user.clone_into(&mut self.user);
             self.pending = None;
             self.asked = Asked::Nothing;
+            self.veiled = false;
         }
     }
 
@@ -131,6 +141,7 @@ impl Login {
     async fn show(&mut self, evidence: Evidence) -> Auth {
         self.asked = Asked::Nothing;
         self.pending = None;
+        self.veiled = false;
         if self.is_spent() {
             return self.reject();
         }
@@ -207,6 +218,8 @@ impl Login {
         self.asked = Asked::Code;
         let (instructions, expects) = match &self.pending {
             Some(challenge) if challenge.because() == Because::TryAgain => ("wrong code", challenge.expects()),
+            // A decoy must look like a challenge: nothing of either is shown.
+            Some(_) if self.veiled => ("", Expects::Code),
             Some(challenge) => (challenge.prompt(), challenge.expects()),
             None => ("", Expects::Code),
         };

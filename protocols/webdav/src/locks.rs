@@ -59,7 +59,7 @@ impl TreeLocks {
         match taken {
             Some(lock) => {
                 self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(lock.token.clone());
-                Ok(shown(lock))
+                Ok(shown(lock, path))
             }
             None => Err(nobody(path)),
         }
@@ -93,9 +93,9 @@ impl DavLockSystem for TreeLocks {
 
     fn refresh(&self, path: &DavPath, token: &str, timeout: Option<Duration>) -> LsFuture<'_, Result<DavLock, ()>> {
         let token = LockToken(token.to_owned());
-        let lock = plain(path)
-            .ok_or(())
-            .and_then(|at| self.vfs.locks().refresh(&at, &token, timeout.unwrap_or(LIFE)).map(shown).map_err(|_| ()));
+        let lock = plain(path).ok_or(()).and_then(|at| {
+            self.vfs.locks().refresh(&at, &token, timeout.unwrap_or(LIFE)).map(|lock| shown(lock, path)).map_err(|_| ())
+        });
         Box::pin(ready(lock))
     }
 
@@ -113,14 +113,14 @@ impl DavLockSystem for TreeLocks {
             let held = self.vfs.locks().discover(&at).iter().any(|lock| submitted_tokens.contains(&lock.token.0));
             if held { Ok(()) } else { Err(nobody(path)) }
         } else {
-            self.vfs.locks().conflict(&at, deep, &self.tokens()).map_or(Ok(()), |lock| Err(shown(lock)))
+            self.vfs.locks().conflict(&at, deep, &self.tokens()).map_or(Ok(()), |lock| Err(shown(lock, path)))
         };
         Box::pin(ready(answer))
     }
 
     fn discover(&self, path: &DavPath) -> LsFuture<'_, Vec<DavLock>> {
         let locks = plain(path).map(|at| self.vfs.locks().discover(&at)).unwrap_or_default();
-        Box::pin(ready(locks.into_iter().map(shown).collect()))
+        Box::pin(ready(locks.into_iter().map(|lock| shown(lock, path)).collect()))
     }
 
     fn delete(&self, path: &DavPath) -> LsFuture<'_, Result<(), ()>> {
@@ -175,11 +175,12 @@ fn dav_path(path: &VPath) -> Option<DavPath> {
     Some(dav)
 }
 
-fn shown(lock: Lock) -> DavLock {
+/// A lock as the library shows it; `asked` stands in where its path makes no address.
+fn shown(lock: Lock, asked: &DavPath) -> DavLock {
     let whole = left(&lock);
     DavLock {
         token: lock.token.0,
-        path: Box::new(dav_path(&lock.path).unwrap_or_else(root)),
+        path: Box::new(dav_path(&lock.path).unwrap_or_else(|| asked.clone())),
         principal: None,
         owner: lock.owner_note.and_then(|note| Element::parse(note.as_slice()).ok()).map(Box::new),
         timeout_at: Some(lock.expires),
@@ -201,12 +202,6 @@ fn nobody(path: &DavPath) -> DavLock {
         shared: false,
         deep: false,
     }
-}
-
-fn root() -> DavPath {
-    // A path of the tree always makes an address; the root's own parses by construction.
-    DavPath::new("/")
-        .unwrap_or_else(|_| DavPath::from_uri(&http::Uri::from_static("/")).unwrap_or_else(|_| unreachable!()))
 }
 
 #[cfg(test)]

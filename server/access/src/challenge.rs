@@ -11,7 +11,7 @@ use crate::{
     first_factor::First,
     gate::{Inner, Rules},
     grants::Fingerprint,
-    login::{Step, hold_back},
+    login::{PATIENCE, Step, hold_back},
     opening::Opening,
     reason::{Reason, Refusal},
     second_factor::{Answer, Asked, RECOVERY},
@@ -26,9 +26,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// An answer that takes longer is denied; a person has a minute (push).
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// 128 random bits, written as 32 hex digits or more.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -295,7 +292,9 @@ impl Inner {
     async fn answered(self: &Arc<Self>, challenge: Challenge, origin: &Origin, code: &Secret<String>) -> Outcome {
         let started = Instant::now();
         let rules = self.rules();
-        let walked = tokio::time::timeout(PATIENCE, self.judge(&rules, &challenge, origin, code)).await;
+        // An answer that takes longer is denied.
+        let patience = PATIENCE + rules.settings.patience.channels.max(rules.settings.patience.person);
+        let walked = tokio::time::timeout(patience, self.judge(&rules, &challenge, origin, code)).await;
         let walked = walked.unwrap_or_else(|_| Err(Reason::TooSlow.into()));
         match walked {
             Err(refusal)

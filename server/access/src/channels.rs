@@ -18,12 +18,8 @@ use lockgate_model::{Origin, Secret};
 use lockgate_users::Account;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-/// How long one call of a factor may take (N13).
-pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a factor may take to say whether it serves somebody at all.
 const SERVES_PATIENCE: Duration = Duration::from_secs(2);
-/// How long all channels of a login together may take (N13).
-pub(crate) const CHANNELS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a login waits for another of the same user to have its code sent.
 const TURN_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -83,7 +79,7 @@ impl Inner {
             }
             None
         };
-        match tokio::time::timeout(CHANNELS_PATIENCE, all).await {
+        match tokio::time::timeout(need.rules.settings.patience.channels, all).await {
             Ok(Some(begun)) => Ok(begun),
             Ok(None) => Err(refusal),
             Err(_) => Err(Reason::FactorFailed.into()),
@@ -92,7 +88,8 @@ impl Inner {
 
     async fn begin_verifying(&self, need: &Need<'_>, factor: &dyn Factor) -> Result<Begun, Refusal> {
         let user = seen_by(factor, need.account);
-        let begun = called(factor, CALL_PATIENCE, factor.begin(&user, &place(need.origin), None)).await;
+        let patience = need.rules.settings.patience.call;
+        let begun = called(factor, patience, factor.begin(&user, &place(need.origin), None)).await;
         let channel = factor.channel().as_str();
         match begun {
             Ok(prompt) => Ok(Begun { channel: channel.to_owned(), prompt, until_ms: None }),
@@ -108,11 +105,8 @@ impl Inner {
             // Two logins of one user at once: the second sees the code of the first and sends nothing.
             let _turn = self.code_turns.take(&need.who.key, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
             let codes = self.codes();
-            let sending = Sending {
-                ledger: &*self.ledger,
-                server: &self.key,
-                max_per_minute: need.rules.settings.send_max_per_minute,
-            };
+            let limits = need.rules.settings.send;
+            let sending = Sending { ledger: &*self.ledger, server: &self.key, limits };
             if !sending.may_send(&need.who.key, &user, channel, need.origin, *sent).await? {
                 return self.go_on(need, &codes, channel).await;
             }
@@ -123,7 +117,8 @@ impl Inner {
             (code, live)
         };
         *sent = true;
-        let carried = called(factor, CALL_PATIENCE, factor.begin(&user, &place(need.origin), Some(&code))).await;
+        let patience = need.rules.settings.patience.call;
+        let carried = called(factor, patience, factor.begin(&user, &place(need.origin), Some(&code))).await;
         self.told_of_sending(need, channel, carried.is_ok(), if carried.is_ok() { "sent" } else { "channel_failed" });
         match carried {
             Ok(prompt) => Ok(Begun { channel: channel.to_owned(), prompt, until_ms: Some(live.until_ms) }),
@@ -193,18 +188,26 @@ impl Inner {
         });
     }
 
-    /// Marks what a factor says was used: `true` where the first of the list had not been used before.
+    /// Marks what a factor says was used: `true` where the first of the list had not been used before, and where it is a step
+    /// (`step:N`) none as late was. The list alone would forget how far the steps had come once the clock was set back.
     pub(crate) async fn burn(&self, user: &FactorUser, channel: &str, used: &[String]) -> Result<bool, Refusal> {
         // Bound to the enrolment: after a fresh one the same time step of another secret is another code.
         let secret = user.secret.as_ref().map_or(&[][..], |secret| secret.expose().as_slice());
         let enrolment = self.key.keyed_digest("enrolment", secret);
         let mut first = None;
-        for text in used.iter().take(USED_LIMIT) {
+        let whose = |text: &str| {
             let mut bound = Vec::from(enrolment);
             bound.extend_from_slice(format!("{}\n{channel}\n{text}", user.name).as_bytes());
-            let digest = self.key.keyed_digest("used-code", &bound);
-            let fresh = self.ledger.use_once(&format!("used/factor/{}", hex(&digest)), USED_MEMORY).await?;
-            first.get_or_insert(fresh);
+            hex(&self.key.keyed_digest("used-code", &bound))
+        };
+        if let Some(step) = used.first().and_then(|text| text.strip_prefix("step:")?.parse().ok()) {
+            first = Some(self.ledger.raise(&format!("used/step/{}", whose("step")), step, STEP_MEMORY).await?);
+        }
+        for (place, text) in used.iter().take(USED_LIMIT).enumerate() {
+            let fresh = self.ledger.use_once(&format!("used/factor/{}", whose(text)), USED_MEMORY).await?;
+            if place == 0 {
+                first = Some(first.unwrap_or(true) && fresh);
+            }
         }
         // An empty list is a fault of the factor.
         Ok(first.unwrap_or(false))
@@ -213,6 +216,9 @@ impl Inner {
 
 /// How long a used code of a verifying factor is remembered: far longer than any such code could come round again.
 const USED_MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long the last step of a user is remembered: longer than any clock is set back.
+const STEP_MEMORY: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// A factor names a handful of used codes; a longer list is a fault and is cut.
 const USED_LIMIT: usize = 64;

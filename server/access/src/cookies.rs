@@ -1,9 +1,9 @@
 //! Cookies of the web interface: 256 random bits outside, a digest inside.
 //!
-//! A cookie is bound to the address and the protocol it was made for, so that what was granted on one door by its rules opens
+//! A cookie is bound to the protocol it was made for, and unless that is switched off to the address, so that what was granted on one door by its rules opens
 //! no other; a fresh one ends the session's older ones (login, rotation). Bounded by user and in all.
 
-use crate::{Session, WebSession, WebToken, gate::Inner, grants::Lives, locked};
+use crate::{Session, WebSession, WebToken, codes::millis, gate::Inner, grants::Lives, locked};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockgate_model::{Origin, Secret};
 use std::{collections::HashMap, net::IpAddr, sync::Mutex};
@@ -46,10 +46,11 @@ impl Cookies {
         drop(dropped);
     }
 
-    fn find(&self, digest: &[u8; 32], origin: &Origin, lives: Lives) -> Option<Session> {
+    /// `bound`: from its own address alone.
+    fn find(&self, digest: &[u8; 32], origin: &Origin, lives: Lives, bound: bool) -> Option<Session> {
         let mut table = locked(&self.table);
         let cookie = table.get_mut(digest)?;
-        let fits = cookie.address == origin.address()
+        let fits = (!bound || cookie.address == origin.address())
             && cookie.session.origin().protocol == origin.protocol
             && cookie.session.is_over().is_none()
             && !lives.over(cookie.made_ms, cookie.used_ms);
@@ -85,12 +86,18 @@ fn make_room(table: &mut HashMap<[u8; 32], Cookie>, limit: usize, counts: impl F
 }
 
 impl Inner {
+    /// How long cookies live.
+    pub(crate) fn web_lives(&self) -> Lives {
+        let web = self.rules().settings.web;
+        Lives { idle_ms: millis(web.idle), max_ms: millis(web.max), now_ms: self.clock.now_ms() }
+    }
+
     pub(crate) fn issue_cookie(&self, session: &Session) -> (WebToken, WebSession) {
         let mut random = Zeroizing::new([0_u8; TOKEN_BYTES]);
         let drawn = aws_lc_rs::rand::fill(&mut *random);
         let token = Secret::new(URL_SAFE_NO_PAD.encode(*random));
         if drawn.is_ok() && session.is_over().is_none() {
-            self.cookies.put(self.key.keyed_digest("cookie", token.expose().as_bytes()), session, self.lives());
+            self.cookies.put(self.key.keyed_digest("cookie", token.expose().as_bytes()), session, self.web_lives());
         } else {
             // A value that anybody could guess is kept nowhere: it opens nothing.
             tracing::error!("a cookie could not be made: no random bytes, or the session is over");
@@ -103,7 +110,9 @@ impl Inner {
         if self.addresses.is_banned(origin.address()) || !self.watch_is_fresh() {
             return None;
         }
-        let session = self.cookies.find(&self.key.keyed_digest("cookie", token.as_bytes()), origin, self.lives())?;
+        let bound = self.rules().settings.web.bound_to_address;
+        let digest = self.key.keyed_digest("cookie", token.as_bytes());
+        let session = self.cookies.find(&digest, origin, self.web_lives(), bound)?;
         Some(WebSession { session, csrf: self.csrf(token) })
     }
 

@@ -106,6 +106,9 @@ impl Counting<'_> {
         book: &AddressBook,
         events: &EventBus,
     ) -> Result<(), LedgerError> {
+        if book.is_exempt(origin.address()) {
+            return Ok(());
+        }
         let key = format!("failed/{}", origin.address_key());
         let failures = self.ledger.bump_fixed(&key, self.limits.address_window).await?;
         if self.limits.failures_per_address > 0 && failures >= u64::from(self.limits.failures_per_address) {

@@ -9,12 +9,15 @@ use crate::{
     candidate::Candidate,
     compound::CodeShape,
     counting::{Counting, Standing},
-    crowd::QueueFull,
+    crowd::Full,
     gate::{Inner, Rules},
     reason::{Reason, Refusal},
 };
 use lockgate_model::{Origin, Secret};
-use lockgate_users::{Account, app_password, password};
+use lockgate_users::{
+    Account, app_password,
+    password::{self, Workspace},
+};
 use std::{sync::Arc, time::Duration};
 
 /// How long a login waits for others of the same name and address.
@@ -112,7 +115,7 @@ impl Inner {
             _ if phc.is_none() => Reason::NoPassword,
             _ => Reason::WrongPassword,
         };
-        let right = self.hash_all(phc, &guesses).await?;
+        let right = hash_all(rules, &origin.address_key(), phc, &guesses).await?;
 
         let Some((account, guess)) = account.zip(right.and_then(|place| guesses.into_iter().nth(place))) else {
             self.wrong_password(&counting, who, origin, known, standing).await?;
@@ -122,7 +125,7 @@ impl Inner {
             return Err(Reason::PasswordsPaused.into());
         }
         counting.right_password(&who.key, origin, standing).await?;
-        self.refresh_hash(&account, &guess.password);
+        self.refresh_hash(rules, origin, &account, &guess.password);
         Ok(Proof { account, first: First::Password, code: guess.code })
     }
 
@@ -159,33 +162,6 @@ impl Inner {
         Ok(Some(Ok(())))
     }
 
-    /// Hashes every guess that could be a password, right or not, and says which was right.
-    async fn hash_all(&self, phc: Option<Secret<String>>, guesses: &[Guess]) -> Result<Option<usize>, Refusal> {
-        let shown: Vec<Secret<String>> = guesses.iter().map(|guess| guess.password.clone()).collect();
-        let work = move || {
-            let mut right = None;
-            for (place, guess) in shown.iter().enumerate() {
-                let bytes = guess.expose().as_bytes();
-                if bytes.len() > password::MAX_BYTES {
-                    continue;
-                }
-                let hit = match &phc {
-                    Some(phc) => password::verify(phc, bytes),
-                    None => password::dummy(bytes),
-                };
-                if hit && right.is_none() {
-                    right = Some(place);
-                }
-            }
-            right
-        };
-        match self.hashing.run(work).await {
-            Ok(Some(right)) => Ok(right),
-            Ok(None) => Err(Reason::InternalFault.into()),
-            Err(QueueFull) => Err(Reason::HashQueueFull.into()),
-        }
-    }
-
     async fn wrong_password(
         &self,
         counting: &Counting<'_>,
@@ -203,11 +179,12 @@ impl Inner {
     }
 
     /// Hashes a right password anew where its hash is weaker than what is made today. Behind the login, when there is a core.
-    fn refresh_hash(self: &Arc<Self>, account: &Account, shown: &Secret<String>) {
+    fn refresh_hash(self: &Arc<Self>, rules: &Rules, origin: &Origin, account: &Account, shown: &Secret<String>) {
         let Some(old) = account.password.clone().filter(password::needs_rehash) else { return };
-        let (gate, name, shown) = (Arc::clone(self), account.name.clone(), shown.clone());
+        let (gate, hashing) = (Arc::clone(self), rules.hashing.clone());
+        let (name, shown, address) = (account.name.clone(), shown.clone(), origin.address_key());
         tokio::spawn(async move {
-            let Ok(Some(Ok(new))) = gate.hashing.run(move || password::hash(&shown)).await else { return };
+            let Ok(Some(Ok(new))) = hashing.run(&address, move |space| space.hash(&shown)).await else { return };
             if let Err(error) = gate.accounts.store().rehash_password(&name, &old, new).await {
                 tracing::warn!(user = %name, %error, "a password hash was not renewed");
             }
@@ -216,6 +193,39 @@ impl Inner {
 
     pub(crate) fn counting<'a>(&'a self, rules: &'a Rules) -> Counting<'a> {
         Counting { ledger: &*self.ledger, limits: &rules.settings.brute_force, now_ms: self.clock.now_ms() }
+    }
+}
+
+/// Hashes every guess that could be a password, right or not, and says which was right.
+async fn hash_all(
+    rules: &Rules,
+    address: &str,
+    phc: Option<Secret<String>>,
+    guesses: &[Guess],
+) -> Result<Option<usize>, Refusal> {
+    let shown: Vec<Secret<String>> = guesses.iter().map(|guess| guess.password.clone()).collect();
+    let work = move |space: &mut Workspace| {
+        let mut right = None;
+        for (place, guess) in shown.iter().enumerate() {
+            let bytes = guess.expose().as_bytes();
+            if bytes.len() > password::MAX_BYTES {
+                continue;
+            }
+            let hit = match &phc {
+                Some(phc) => space.verify(phc, bytes),
+                None => space.dummy(bytes),
+            };
+            if hit && right.is_none() {
+                right = Some(place);
+            }
+        }
+        right
+    };
+    match rules.hashing.run(address, work).await {
+        Ok(Some(right)) => Ok(right),
+        Ok(None) => Err(Reason::InternalFault.into()),
+        Err(Full::OfAddress) => Err(Reason::HashShareFull.into()),
+        Err(Full::InAll) => Err(Reason::HashQueueFull.into()),
     }
 }
 

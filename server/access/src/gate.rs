@@ -77,7 +77,6 @@ pub(crate) struct Inner {
     pub(crate) key: SecretKey,
     pub(crate) clock: Clock,
     pub(crate) crowd: Crowd,
-    pub(crate) hashing: Hashing,
     pub(crate) password_turns: Turns,
     pub(crate) code_turns: Turns,
     pub(crate) connections: Connections,
@@ -94,6 +93,8 @@ pub(crate) struct Inner {
 pub(crate) struct Rules {
     pub(crate) settings: AccessSettings,
     pub(crate) factors: Vec<Arc<dyn Factor>>,
+    /// The queue for password hashing.
+    pub(crate) hashing: Hashing,
     /// Counts the changes.
     pub(crate) serial: u64,
 }
@@ -109,7 +110,12 @@ impl Gate {
     #[must_use]
     pub fn with_clock(parts: GateParts, clock: Clock) -> Self {
         let inner = Arc::new(Inner {
-            rules: RwLock::new(Arc::new(Rules { settings: parts.settings, factors: parts.factors, serial: 0 })),
+            rules: RwLock::new(Arc::new(Rules {
+                hashing: Hashing::new(parts.settings.hashing),
+                settings: parts.settings,
+                factors: parts.factors,
+                serial: 0,
+            })),
             accounts: Accounts::new(parts.directory),
             ledger: Arc::new(TimedLedger::new(parts.ledger)),
             storage: parts.storage,
@@ -120,7 +126,6 @@ impl Gate {
             key: parts.key,
             clock,
             crowd: Crowd::default(),
-            hashing: Hashing::new(),
             password_turns: Turns::default(),
             code_turns: Turns::default(),
             connections: Connections::default(),
@@ -139,7 +144,10 @@ impl Gate {
     /// would not be given any more end within 2 s.
     pub fn reconfigure(&self, settings: AccessSettings, factors: Vec<Arc<dyn Factor>>) {
         let mut rules = self.inner.rules.write().unwrap_or_else(PoisonError::into_inner);
-        *rules = Arc::new(Rules { settings, factors, serial: rules.serial.saturating_add(1) });
+        // What is under way keeps its turn: a queue of other sizes begins empty beside it.
+        let same = rules.settings.hashing == settings.hashing;
+        let hashing = if same { rules.hashing.clone() } else { Hashing::new(settings.hashing) };
+        *rules = Arc::new(Rules { settings, factors, hashing, serial: rules.serial.saturating_add(1) });
     }
 
     /// A stranger says a name. Never fails visibly: an impossible name is an attempt that will be denied.
@@ -179,7 +187,8 @@ impl Gate {
         self.inner.issue_cookie(session)
     }
 
-    /// The session of a cookie, where it lives and comes from the address it was made for.
+    /// The session of a cookie, where it lives and comes from the address it was made for (unless `http_session_bind_address`
+    /// is off).
     pub async fn by_cookie(&self, origin: &Origin, token: &str) -> Option<WebSession> {
         self.inner.by_cookie(origin, token)
     }

@@ -267,7 +267,7 @@ impl Inner {
         }
         self.grants.retain(self.lives(), |of, _| of != user);
         self.parked.forget(user);
-        self.cookies.sweep(self.lives());
+        self.cookies.sweep(self.web_lives());
         let key = crate::candidate::user_key(&self.key, user.as_str().as_bytes());
         if let Err(error) = self.codes().void(&key).await {
             tracing::error!(%error, "a sent code could not be voided; it ends by itself");

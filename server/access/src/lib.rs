@@ -51,7 +51,10 @@ pub use factor::{Enrolment, Factor, FactorError, FactorKind, FactorOrigin, Facto
 pub use gate::{Gate, GateParts, LedgerHealth};
 pub use ledger::{Count, Ledger, LedgerError};
 pub use session::{Session, SessionEnd, SessionId, SessionView, WebSession, WebToken};
-pub use settings::{AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule};
+pub use settings::{
+    AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule, FactorPatience, HashLimits, SendLimits,
+    WebSessions,
+};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

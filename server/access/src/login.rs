@@ -10,6 +10,7 @@ use crate::{
     candidate::Candidate,
     challenge::{Question, Veil},
     channels::{Need, could_serve},
+    crowd::Full,
     first_factor::{First, Proof, Showing},
     gate::{Inner, Rules},
     grants::Fingerprint,
@@ -27,8 +28,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A login that takes longer is denied. Waiting for a person (push) is no part of it.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// A login that takes longer than this and its channels is denied. Waiting for a person (push) is no part of it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Where work took longer than the floor, answers come in steps of this.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -58,11 +59,13 @@ impl Inner {
         let road = async move {
             let rules = gate.rules();
             // Step 1, the second half: how much is under way. It comes first, so that nobody is looked at for nothing.
-            let Some(_place) = gate.crowd.enter(&origin.address_key(), rules.settings.logins_per_address) else {
-                return gate.turned_away(&origin, &who);
+            let _place = match gate.crowd.enter(&origin.address_key(), rules.settings.logins_per_address) {
+                Ok(place) => place,
+                Err(full) => return gate.turned_away(&origin, &who, full),
             };
             let started = Instant::now();
-            let walked = tokio::time::timeout(PATIENCE, gate.walk(&rules, &who, &origin, &evidence, veil)).await;
+            let patience = PATIENCE + rules.settings.patience.channels;
+            let walked = tokio::time::timeout(patience, gate.walk(&rules, &who, &origin, &evidence, veil)).await;
             let walked = walked.unwrap_or_else(|_| Err(Reason::TooSlow.into()));
             gate.conclude(&origin, &who, started, walked, veil).await
         };
@@ -205,8 +208,12 @@ impl Inner {
         }
     }
 
-    fn turned_away(&self, origin: &Origin, who: &Candidate) -> Outcome {
-        self.record(LoginResult::Denied, origin, &who.said, Reason::Crowded, None, None);
+    fn turned_away(&self, origin: &Origin, who: &Candidate, full: Full) -> Outcome {
+        let reason = match full {
+            Full::OfAddress => Reason::Crowded,
+            Full::InAll => Reason::CrowdedInAll,
+        };
+        self.record(LoginResult::Denied, origin, &who.said, reason, None, None);
         Outcome::Denied(Denied { busy: true })
     }
 

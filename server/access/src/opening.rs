@@ -9,7 +9,7 @@ use crate::{
     gate::{Inner, Rules},
     grants::{Fingerprint, Hold},
     reason::{Reason, Refusal},
-    session::{Place, SessionInner},
+    session::{Place, Room, SessionInner},
 };
 use lockgate_model::Origin;
 use lockgate_users::Account;
@@ -63,13 +63,12 @@ impl Inner {
     pub(crate) async fn make(self: &Arc<Self>, opening: &Opening<'_>, hold: Option<Hold>) -> Result<Session, Refusal> {
         let Opening { rules, account, origin, first, .. } = opening;
         let id = SessionId(crate::codes::random_id()?);
-        let place = self.sessions.enter(
-            &id,
-            &account.name,
-            origin.protocol,
-            account.max_logins,
-            rules.settings.max_sessions,
-        )?;
+        let room = Room {
+            of_user: account.max_logins,
+            of_address: rules.settings.max_sessions_per_address,
+            in_all: rules.settings.max_sessions,
+        };
+        let place = self.sessions.enter(&id, &account.name, origin, room)?;
         let tree = (self.tree)(account);
         let vfs = self.storage.open(tree, id.as_str().to_owned()).await.map_err(|error| {
             tracing::error!(user = %account.name, %error, "a login is denied: the user's files cannot be opened");

@@ -50,6 +50,10 @@ impl Ledger for TimedLedger {
         self.ask(self.store.use_once(key, ttl)).await
     }
 
+    async fn raise(&self, key: &str, n: u64, ttl: Duration) -> Result<bool, LedgerError> {
+        self.ask(self.store.raise(key, n, ttl)).await
+    }
+
     async fn bump(&self, key: &str, window: Duration) -> Result<Count, LedgerError> {
         self.ask(self.store.bump(key, window)).await
     }

@@ -43,8 +43,12 @@ reasons! {
     // denied: before the name
     /// The address is shut out.
     Banned = "banned",
-    /// Too many logins are under way from the address or in all.
+    /// Too many logins are under way from the address.
     Crowded = "too_many_logins_under_way",
+    /// Too many logins are under way in all.
+    CrowdedInAll = "too_many_logins_in_all",
+    /// The address has its share of the queue for password hashing.
+    HashShareFull = "hash_queue_share_full",
     /// The queue for password hashing is full.
     HashQueueFull = "hash_queue_full",
     // denied: the first factor
@@ -79,6 +83,8 @@ reasons! {
     AddressNotAllowed = "address_not_allowed",
     /// The user has as many sessions as they may.
     TooManyOfUser = "too_many_sessions_of_user",
+    /// The address has as many sessions as it may.
+    TooManyOfAddress = "too_many_sessions_of_address",
     /// The server has as many sessions as it may.
     TooMany = "too_many_sessions",
     // denied: the second factor
@@ -129,6 +135,13 @@ reasons! {
     InternalFault = "internal_fault",
 }
 
+impl Reason {
+    /// Whether the server has too much to do, whoever asks.
+    pub(crate) const fn is_busy(self) -> bool {
+        matches!(self, Self::Crowded | Self::CrowdedInAll | Self::HashShareFull | Self::HashQueueFull)
+    }
+}
+
 /// A login that ends here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -146,7 +159,7 @@ impl Refusal {
 
     /// Whether the client should be told "later": the server has too much to do, whoever asks.
     pub(crate) const fn is_busy(&self) -> bool {
-        matches!(self.reason, Reason::Crowded | Reason::HashQueueFull)
+        self.reason.is_busy()
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::{
     Factor, FactorKind, Verdict,
     candidate::Candidate,
-    channels::{CALL_PATIENCE, CHANNELS_PATIENCE, called, place, seen_by, trimmed},
+    channels::{called, place, seen_by, trimmed},
     gate::{Inner, Rules},
     reason::{Reason, Refusal},
 };
@@ -16,8 +16,6 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a login waits for other codes of the same user.
 const TURN_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a person may take where the factor waits for them elsewhere.
-const PERSON_PATIENCE: Duration = Duration::from_secs(60);
 /// How often such a factor is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What a recovery code is called in records and lists of sessions.
@@ -66,7 +64,7 @@ impl Inner {
             Some(factor) => Ok(factor),
             None if frozen => Err(Reason::FactorFrozen.into()),
             None if matches!(answer.asked, Asked::Challenge { elsewhere: true, .. }) => self.weigh(answer).await,
-            None => tokio::time::timeout(CHANNELS_PATIENCE, self.weigh(answer))
+            None => tokio::time::timeout(answer.rules.settings.patience.channels, self.weigh(answer))
                 .await
                 .unwrap_or_else(|_| Err(Reason::FactorFailed.into())),
         };
@@ -127,7 +125,8 @@ impl Inner {
                 FactorKind::Delivers => self.weigh_carried(answer, channel).await,
                 FactorKind::Verifies => {
                     let user = seen_by(&**factor, answer.account);
-                    match called(&**factor, CALL_PATIENCE, factor.begin(&user, &place(answer.origin), None)).await {
+                    let patience = answer.rules.settings.patience.call;
+                    match called(&**factor, patience, factor.begin(&user, &place(answer.origin), None)).await {
                         Ok(prompt) => self.weigh_verified(answer, &**factor, &prompt.state, false).await,
                         Err(_) => Err(Refusal::on(Reason::FactorFailed, channel)),
                     }
@@ -177,7 +176,8 @@ impl Inner {
         let user = seen_by(factor, answer.account);
         let origin = place(answer.origin);
         let code = trimmed(answer.code);
-        let patience = if elsewhere { PERSON_PATIENCE } else { CALL_PATIENCE };
+        let patience = answer.rules.settings.patience;
+        let patience = if elsewhere { patience.person } else { patience.call };
         let asking = async {
             loop {
                 let verdict = called(factor, patience, factor.verify(&user, &origin, state, &code)).await;

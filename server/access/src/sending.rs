@@ -3,27 +3,20 @@
 //! Counted before a message goes, whether or not it then arrives, and only behind a right first factor. Within one login a
 //! channel that failed may be followed by the next one without waiting; every message still counts for the hour.
 
-use crate::{FactorUser, Ledger, LedgerError};
+use crate::{FactorUser, Ledger, LedgerError, SendLimits};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockgate_model::Origin;
 use lockgate_users::SecretKey;
 use std::time::Duration;
 
-/// One message to a user, and to a destination, in this time.
-pub(crate) const PAUSE: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Messages an hour to one user, and to one destination.
-const PER_HOUR: u64 = 5;
-/// Messages an hour that logins from one address cause.
-const PER_ADDRESS: u64 = 20;
 
 /// The limits of one login.
 pub(crate) struct Sending<'a> {
     pub(crate) ledger: &'a dyn Ledger,
     pub(crate) server: &'a SecretKey,
-    /// All users together in a minute.
-    pub(crate) max_per_minute: u32,
+    pub(crate) limits: SendLimits,
 }
 
 impl Sending<'_> {
@@ -37,24 +30,31 @@ impl Sending<'_> {
         again: bool,
     ) -> Result<bool, LedgerError> {
         let to = self.destination(user_key, user, channel);
-        if !again && !self.ledger.use_once(&format!("send/user/{user_key}"), PAUSE).await? {
+        if !again && !self.pause_is_over(&format!("send/user/{user_key}")).await? {
             return Ok(false);
         }
-        if !self.ledger.use_once(&format!("send/to/{to}"), PAUSE).await? {
+        if !self.pause_is_over(&format!("send/to/{to}")).await? {
             return Ok(false);
         }
+        let SendLimits { per_hour, per_hour_and_address, per_minute, .. } = self.limits;
         let counts = [
-            (format!("send/user-hour/{user_key}"), HOUR, PER_HOUR),
-            (format!("send/to-hour/{to}"), HOUR, PER_HOUR),
-            (format!("send/address-hour/{}", origin.address_key()), HOUR, PER_ADDRESS),
-            ("send/all".to_owned(), MINUTE, self.max_per_minute.into()),
+            (format!("send/user-hour/{user_key}"), HOUR, per_hour),
+            (format!("send/to-hour/{to}"), HOUR, per_hour),
+            (format!("send/address-hour/{}", origin.address_key()), HOUR, per_hour_and_address),
+            ("send/all".to_owned(), MINUTE, per_minute),
         ];
         for (key, window, limit) in counts {
-            if self.ledger.bump_fixed(&key, window).await? > limit {
+            if self.ledger.bump_fixed(&key, window).await? > u64::from(limit) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether the pause since the last message is over; the next one begins.
+    async fn pause_is_over(&self, key: &str) -> Result<bool, LedgerError> {
+        let pause = self.limits.interval;
+        Ok(pause.is_zero() || self.ledger.use_once(key, pause).await?)
     }
 
     /// Where the message goes, as a keyed digest: two users with one phone share its limits.

@@ -14,6 +14,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
+    hash::Hash,
     sync::{Arc, Mutex, Weak, atomic::AtomicU64},
     time::SystemTime,
 };
@@ -193,6 +194,18 @@ pub(crate) struct Sessions {
 struct Table {
     live: HashMap<SessionId, Weak<SessionInner>>,
     by_user: HashMap<UserName, u32>,
+    by_address: HashMap<String, u32>,
+}
+
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Of the user; `None`: no limit.
+    pub(crate) of_user: Option<u32>,
+    /// Of the address; 0: no limit.
+    pub(crate) of_address: u32,
+    /// In all; 0: no limit.
+    pub(crate) in_all: u32,
 }
 
 /// A session's line in the list. Crossed out when dropped.
@@ -200,6 +213,7 @@ pub(crate) struct Place {
     sessions: Sessions,
     id: SessionId,
     user: UserName,
+    address: String,
     protocol: Protocol,
 }
 
@@ -208,26 +222,26 @@ impl Sessions {
         Self { table: Arc::default(), events }
     }
 
-    /// A line for one more session, where the limits of the user and of the server allow it.
-    pub(crate) fn enter(
-        &self,
-        id: &SessionId,
-        user: &UserName,
-        protocol: Protocol,
-        of_user: Option<u32>,
-        in_all: u32,
-    ) -> Result<Place, Refusal> {
+    /// A line for one more session, where the limits of the user, of the address and of the server allow it.
+    pub(crate) fn enter(&self, id: &SessionId, user: &UserName, origin: &Origin, room: Room) -> Result<Place, Refusal> {
+        let address = origin.address_key();
         let mut table = locked(&self.table);
         let has = table.by_user.get(user).copied().unwrap_or(0);
-        if of_user.is_some_and(|limit| has >= limit) {
+        if room.of_user.is_some_and(|limit| has >= limit) {
             return Err(Reason::TooManyOfUser.into());
         }
-        if in_all > 0 && table.live.len() >= usize::try_from(in_all).unwrap_or(usize::MAX) {
+        let here = table.by_address.get(&address).copied().unwrap_or(0);
+        if room.of_address > 0 && here >= room.of_address {
+            return Err(Reason::TooManyOfAddress.into());
+        }
+        if room.in_all > 0 && table.live.len() >= usize::try_from(room.in_all).unwrap_or(usize::MAX) {
             return Err(Reason::TooMany.into());
         }
         table.live.insert(id.clone(), Weak::new());
         table.by_user.insert(user.clone(), has.saturating_add(1));
-        Ok(Place { sessions: self.clone(), id: id.clone(), user: user.clone(), protocol })
+        table.by_address.insert(address.clone(), here.saturating_add(1));
+        let (id, user) = (id.clone(), user.clone());
+        Ok(Place { sessions: self.clone(), id, user, address, protocol: origin.protocol })
     }
 
     /// All sessions that live.
@@ -255,13 +269,9 @@ impl Place {
         let was = {
             let mut table = locked(&self.sessions.table);
             let was = table.live.remove(&self.id);
-            if was.is_some()
-                && let Some(count) = table.by_user.get_mut(&self.user)
-            {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    table.by_user.remove(&self.user);
-                }
+            if was.is_some() {
+                one_less(&mut table.by_user, &self.user);
+                one_less(&mut table.by_address, &self.address);
             }
             was
         };
@@ -273,6 +283,15 @@ impl Place {
                 protocol: self.protocol,
                 reason: why,
             });
+        }
+    }
+}
+
+fn one_less<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }

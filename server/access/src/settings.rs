@@ -73,6 +73,50 @@ pub struct BruteForce {
     pub codes_until_frozen: u32,
 }
 
+/// How many messages may go out (N10).
+#[derive(Clone, Copy, Debug)]
+pub struct SendLimits {
+    /// Between two messages to one user, and to one destination (`otp_send_interval`, 30 s); zero: no pause.
+    pub interval: Duration,
+    /// An hour, to one user and to one destination (`otp_send_max_per_hour`, 5).
+    pub per_hour: u32,
+    /// An hour, for logins from one address (`otp_send_max_per_hour_address`, 20).
+    pub per_hour_and_address: u32,
+    /// A minute, to all users together (`otp_send_max_per_minute`, 60).
+    pub per_minute: u32,
+}
+
+/// How long the gate waits for factors (N13).
+#[derive(Clone, Copy, Debug)]
+pub struct FactorPatience {
+    /// For one call (`plugin_call_timeout`, 5 s).
+    pub call: Duration,
+    /// For all channels of one login together (`otp_channel_timeout`, 10 s).
+    pub channels: Duration,
+    /// For a person who answers elsewhere (`plugin_wait_timeout`, 60 s).
+    pub person: Duration,
+}
+
+/// How web sessions, which cookies stand for, live.
+#[derive(Clone, Copy, Debug)]
+pub struct WebSessions {
+    /// After the last request (`http_session_idle`, 30 min).
+    pub idle: Duration,
+    /// In all (`http_session_max`, 12 h).
+    pub max: Duration,
+    /// Whether one works from the address alone that it began at (`http_session_bind_address`).
+    pub bound_to_address: bool,
+}
+
+/// How many passwords are checked at once (N6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashLimits {
+    /// At once (`password_hash_parallel`); `None`: as many as there are cores, at most 4.
+    pub at_once: Option<usize>,
+    /// Logins that wait for their turn (`password_hash_queue`, 64); more are turned away.
+    pub queue: usize,
+}
+
 /// Everything of prefs.xml that the gate goes by.
 #[derive(Clone, Debug)]
 pub struct AccessSettings {
@@ -96,9 +140,9 @@ pub struct AccessSettings {
     pub token_length: u32,
     /// `otp_numeric`.
     pub token_numeric: bool,
-    /// `otp_grant_idle`, also the idle time of a web session.
+    /// `otp_grant_idle`.
     pub grant_idle: Duration,
-    /// `otp_grant_max`, also the longest life of a web session.
+    /// `otp_grant_max`.
     pub grant_max: Duration,
     /// `otp_grant_protocols`.
     pub grant_protocols: ProtocolSet,
@@ -106,12 +150,20 @@ pub struct AccessSettings {
     pub app_passwords: bool,
     /// `otp_enrolment`.
     pub enrolment: EnrolmentRule,
-    /// `otp_send_max_per_minute`.
-    pub send_max_per_minute: u32,
+    /// How many messages may go out.
+    pub send: SendLimits,
+    /// How long factors are waited for.
+    pub patience: FactorPatience,
+    /// How web sessions live.
+    pub web: WebSessions,
+    /// How many passwords are checked at once.
+    pub hashing: HashLimits,
     /// Brute-force defence.
     pub brute_force: BruteForce,
     /// Sessions in all (`max_users`); 0: no limit.
     pub max_sessions: u32,
+    /// Sessions of one address (`max_users_per_address`); 0: no limit.
+    pub max_sessions_per_address: u32,
     /// Logins under way at once from one address, beyond which it is turned away (busy).
     pub logins_per_address: u32,
     /// Life of a challenge (N9, N1): 5 min.

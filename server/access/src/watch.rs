@@ -10,6 +10,7 @@ use crate::{
     locked,
     policy::{self, PolicyInput},
 };
+use lockgate_events::Event;
 use lockgate_model::UserName;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,10 +48,11 @@ impl Inner {
     async fn look(self: &Arc<Self>, count: u64, known_bans: &mut Vec<bans::Ban>) {
         self.revoke_changed().await;
         self.judge_again().await;
+        self.record_bans().await;
         self.copy_bans(known_bans).await;
         let lives = self.lives();
         self.grants.retain(lives, |_, _| true);
-        self.cookies.sweep(lives);
+        self.cookies.sweep(self.web_lives());
         self.parked.sweep(lives.now_ms);
         if count.is_multiple_of(COUNT_EVERY)
             && let Ok(users) = self.accounts.second_factor_users().await
@@ -119,6 +121,18 @@ impl Inner {
             policy::due(&PolicyInput::of(&rules.settings, account, inner.origin.protocol, inner.origin.address())).due
         };
         Some(account.as_ref().is_some_and(|account| !due(account)))
+    }
+
+    /// Takes over what listeners banned for connecting too often.
+    async fn record_bans(&self) {
+        const WHY: &str = "too_many_connections";
+        for (address, until_ms) in self.addresses.take_unrecorded() {
+            let life = Duration::from_millis(until_ms.saturating_sub(self.clock.now_ms()));
+            if let Err(error) = bans::add(&*self.ledger, address, life, WHY).await {
+                tracing::error!(%address, %error, "a ban could not be recorded");
+            }
+            self.events.announce(&Event::Ban { address, until_ms: Some(until_ms), reason: WHY.to_owned() });
+        }
     }
 
     /// Copies the ledger's bans into the list that listeners ask.

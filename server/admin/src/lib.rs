@@ -4,10 +4,12 @@
 //! change leaves one record in the audit trail. It renders nothing: callers choose between text and JSON.
 
 mod accounts;
+mod password_rules;
 mod properties;
 mod second_factor;
 
 pub use accounts::{Accounts, NewAccount};
+pub use password_rules::PasswordRules;
 pub use properties::{PropertyError, apply_property, properties_of};
 pub use second_factor::{Enrolled, Invitation};
 

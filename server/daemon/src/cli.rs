@@ -231,7 +231,12 @@ pub(crate) enum Prefs {
     /// Print the value of a key.
     Get { key: String },
     /// Set a key; the file is checked as a whole before it is written.
-    Set { key: String, value: String },
+    Set {
+        key: String,
+        /// The value; `-` reads one line of standard input, for secrets.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
     /// Check the file.
     Check,
     /// Print every key with its value.

@@ -59,10 +59,6 @@ impl Home {
         self.0.join("keys/tls.key")
     }
 
-    pub(crate) fn audit(&self) -> PathBuf {
-        self.0.join("logs/audit.jsonl")
-    }
-
     pub(crate) fn control(&self) -> PathBuf {
         self.0.join("run/control.sock")
     }

@@ -19,6 +19,11 @@ pub(crate) fn line(text: impl std::fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
 
+/// Says something that is probably not meant, as one line on standard error.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "lockgate: warning: {text}");
+}
+
 /// Prints a JSON value on one line.
 pub(crate) fn json(value: &serde_json::Value) {
     line(value);

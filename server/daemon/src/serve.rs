@@ -1,6 +1,8 @@
 //! The server's life: open what the home keeps, build the rooms, open the doors, follow prefs.xml, stop in order.
 
+mod certificates;
 mod doors;
+mod frontends;
 mod reload;
 mod report;
 
@@ -10,9 +12,8 @@ use doors::Doors;
 use lockgate_access::{Gate, GateParts};
 use lockgate_config::Prefs;
 use lockgate_events::Event;
-use lockgate_net::{AddressBook, House, StopSource, TlsMaterial};
+use lockgate_net::{AddressBook, House, StopSource};
 use lockgate_plugins::PluginHost;
-use lockgate_sftp::HostKeys;
 use lockgate_vfs::Storage;
 use std::{
     fs,
@@ -33,7 +34,7 @@ pub(crate) struct Server {
     gate: Gate,
     storage: Storage,
     house: House,
-    tls: TlsMaterial,
+    addresses: AddressBook,
     doors: Doors,
     state: Mutex<State>,
     started: Instant,
@@ -104,15 +105,14 @@ async fn make_if_empty(home: &Home, first: &Init) -> anyhow::Result<()> {
 async fn build(home: &Home) -> anyhow::Result<Arc<Server>> {
     home.make()?;
     let reading = preferences::load(home)?;
-    let stores = Stores::open(home).await?;
-    stores.events.announce(&Event::Server { phase: "starting" });
     let prefs = reading.prefs;
-    let (certificate, key) = (home.path().join(&prefs.tls.certificate), home.path().join(&prefs.tls.key));
-    let tls = TlsMaterial::load(&certificate, &key)?;
-    let host_keys = host_keys(&prefs, home)?;
+    let stores = Stores::of(home, &prefs).await?;
+    stores.events.announce(&Event::Server { phase: "starting" });
     let addresses = AddressBook::new();
+    addresses.exempt(prefs.bans.exempt.clone());
     let house = House::new(wiring::net(&prefs), addresses.clone());
     let storage = Storage::new(wiring::storage(&prefs), stores.events.clone());
+    storage.limit_locks(wiring::locks(&prefs));
     let plugins = Arc::new(factors::start(home, &prefs, &stores.key).await?);
     let gate = Gate::new(GateParts {
         directory: Arc::clone(&stores.directory),
@@ -120,20 +120,20 @@ async fn build(home: &Home) -> anyhow::Result<Arc<Server>> {
         factors: plugins.factors(),
         storage: storage.clone(),
         tree: wiring::tree(home),
-        addresses,
+        addresses: addresses.clone(),
         events: stores.events.clone(),
         key: stores.key.clone(),
         settings: wiring::access(&prefs),
     });
     let stop = StopSource::new();
-    let doors = Doors::new(gate.clone(), house.clone(), tls.clone(), host_keys, stop.listener());
-    doors.open(&prefs, home)?;
+    let doors = Doors::new(gate.clone(), house.clone(), home.clone(), stop.listener());
+    doors.open(&prefs)?;
     let server = Arc::new(Server {
         home: home.clone(),
         gate,
         storage,
         house,
-        tls,
+        addresses,
         doors,
         state: Mutex::new(State { prefs, plugins, prefs_error: None, warnings: Vec::new(), ready: false }),
         started: Instant::now(),
@@ -142,17 +142,6 @@ async fn build(home: &Home) -> anyhow::Result<Arc<Server>> {
     });
     server.note_warnings(reading.warnings.iter().map(ToString::to_string).collect()).await;
     Ok(server)
-}
-
-/// The SSH host keys that prefs.xml names; the first is made where it is missing.
-fn host_keys(prefs: &Prefs, home: &Home) -> anyhow::Result<HostKeys> {
-    let mut paths = prefs.ssh.host_keys.iter().map(|path| home.path().join(path));
-    let first = paths.next().unwrap_or_else(|| home.host_key());
-    let mut keys = HostKeys::ensure(&first)?;
-    for path in paths {
-        keys = keys.and(&path)?;
-    }
-    Ok(keys)
 }
 
 /// What is done now and then.

@@ -1,9 +1,11 @@
-//! Opening what a home keeps: the key, the users, the ledger. The same for the server and for commands beside it.
+//! Opening what a home keeps: the key, the users, the ledger, where prefs.xml says they are. The same for the server and for
+//! commands beside it, so that neither can write into a file that the other does not look at.
 
-use crate::home::Home;
+use crate::{home::Home, preferences, wiring};
 use anyhow::Context as _;
 use lockgate_access::ledger::{Clock, SqliteLedger};
 use lockgate_admin::Accounts;
+use lockgate_config::Prefs;
 use lockgate_events::{AuditFile, EventBus, Sink};
 use lockgate_users::{Directory, SecretKey, SqliteDirectory};
 use std::sync::Arc;
@@ -19,16 +21,31 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// Opens a home that is there.
+    /// Opens a home that is there, as its prefs.xml says.
     pub(crate) async fn open(home: &Home) -> anyhow::Result<Self> {
+        let prefs = preferences::load(home)?.prefs;
+        Self::of(home, &prefs).await
+    }
+
+    /// Opens a home that is there.
+    pub(crate) async fn of(home: &Home, prefs: &Prefs) -> anyhow::Result<Self> {
         home.require()?;
         home.refuse_loose_keys()?;
         let key = SecretKey::load(&home.secret_key())?;
-        let directory = SqliteDirectory::open(&home.database(), key.clone()).await?;
-        // One pool for both: accounts and ledger queue fairly for the one writer that SQLite has.
-        let ledger = SqliteLedger::within(directory.pools().clone(), Clock::system()).await?;
-        let path = home.audit();
+        // Addresses of databases may stand in files, as secrets do: not for the runtime's own thread.
+        let places = {
+            let (home, prefs, key) = (home.clone(), prefs.clone(), key.clone());
+            tokio::task::spawn_blocking(move || wiring::databases(&prefs, &home, &key)).await??
+        };
+        let directory = SqliteDirectory::open(&places.users, key.clone()).await?;
+        let ledger = match &places.ledger {
+            Some(own) => SqliteLedger::open(own).await?,
+            // One pool for both: accounts and ledger queue fairly for the one writer that SQLite has.
+            None => SqliteLedger::within(directory.pools().clone(), Clock::system()).await?,
+        };
+        let path = home.path().join(&prefs.audit.file);
         let audit = Arc::new(AuditFile::open(&path).with_context(|| format!("cannot write {}", path.display()))?);
+        audit.record_files(prefs.audit.transfers);
         let events = EventBus::new([Arc::clone(&audit) as Arc<dyn Sink>]);
         Ok(Self { home: home.clone(), key, directory: Arc::new(directory), ledger: Arc::new(ledger), events, audit })
     }

@@ -1,19 +1,24 @@
 //! From `Prefs` to each room's own settings. Nothing is decided here: each line carries one key to where it is a rule.
 
+mod plugins;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use plugins::{plugin_settings, plugin_specs};
+
 use crate::home::Home;
-use anyhow::Context as _;
-use lockgate_access::{AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule};
-use lockgate_config::{
-    Prefs, SealError, Sealer, SecretText,
-    prefs::{self as words, EmailTemplate, MailTls, SettingValue},
-    values::SendTarget,
+use anyhow::bail;
+use lockgate_access::{
+    AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule, FactorPatience, HashLimits, SendLimits,
+    WebSessions,
 };
+use lockgate_admin::PasswordRules;
+use lockgate_config::{Prefs, SealError, Sealer, SecretText, prefs as words};
 use lockgate_model::{Permissions, Secret, VPath};
-use lockgate_net::NetLimits;
-use lockgate_plugins::{Deadlines, PluginSettings, PluginSpec};
+use lockgate_net::{ConnectionBan, NetLimits, OldestTls};
 use lockgate_users::{Account, SecretKey};
-use lockgate_vfs::{Durability, MountSpec, StorageSettings, TreeSpec};
-use std::{sync::Arc, time::Duration};
+use lockgate_vfs::{Durability, LockLimits, MountSpec, StorageSettings, TreeSpec};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Connections at once where prefs.xml sets no limit: far above what one machine serves, below what its descriptors allow.
 const CONNECTIONS: usize = 10_000;
@@ -44,8 +49,6 @@ fn context(label: &str) -> String {
 /// What the gate goes by.
 pub(crate) fn access(prefs: &Prefs) -> AccessSettings {
     let second = &prefs.second_factor;
-    let count = |number: u32| if number == 0 { u32::MAX } else { number };
-    let failures = prefs.bans.failures.as_ref();
     AccessSettings {
         validated_logins: second.switched_on,
         auto_otp_enable: second.enrolment_switches_on,
@@ -69,20 +72,55 @@ pub(crate) fn access(prefs: &Prefs) -> AccessSettings {
             words::Enrolment::Invite => EnrolmentRule::Invite,
             words::Enrolment::Password => EnrolmentRule::Password,
         },
-        send_max_per_minute: prefs.send_limits.per_minute,
-        brute_force: BruteForce {
-            passwords_per_account: count(prefs.login.pause_after),
-            first_pause: prefs.login.pause_first,
-            longest_pause: prefs.login.pause_max,
-            failures_per_address: failures.map_or(u32::MAX, |rule| count(rule.count)),
-            address_window: failures.map_or(Duration::from_secs(15 * 60), |rule| rule.window),
-            ban: failures.and_then(|rule| rule.ban).unwrap_or(UNTIL_CLEARED),
-            codes_per_account: count(second.pause_after),
-            codes_until_frozen: count(second.freeze_after),
+        send: SendLimits {
+            interval: prefs.send_limits.interval,
+            per_hour: prefs.send_limits.per_hour,
+            per_hour_and_address: prefs.send_limits.per_hour_and_address,
+            per_minute: prefs.send_limits.per_minute,
         },
+        patience: FactorPatience {
+            call: prefs.plugin_limits.call_timeout,
+            channels: second.channel_timeout,
+            person: prefs.plugin_limits.wait_timeout,
+        },
+        web: WebSessions {
+            idle: prefs.http.session_idle,
+            max: prefs.http.session_max,
+            bound_to_address: prefs.http.session_bound_to_address,
+        },
+        hashing: HashLimits { at_once: prefs.passwords.hash_parallel, queue: prefs.passwords.hash_queue },
+        brute_force: brute_force(prefs),
         max_sessions: prefs.login.max_sessions.unwrap_or(0),
+        max_sessions_per_address: prefs.login.max_sessions_per_address.unwrap_or(0),
         logins_per_address: LOGINS_PER_ADDRESS,
         challenge_life: CHALLENGE_LIFE,
+    }
+}
+
+fn brute_force(prefs: &Prefs) -> BruteForce {
+    let count = |number: u32| if number == 0 { u32::MAX } else { number };
+    let failures = prefs.bans.failures.as_ref();
+    BruteForce {
+        passwords_per_account: count(prefs.login.pause_after),
+        first_pause: prefs.login.pause_first,
+        longest_pause: prefs.login.pause_max,
+        failures_per_address: failures.map_or(u32::MAX, |rule| count(rule.count)),
+        address_window: failures.map_or(Duration::from_secs(15 * 60), |rule| rule.window),
+        ban: failures.and_then(|rule| rule.ban).unwrap_or(UNTIL_CLEARED),
+        codes_per_account: count(prefs.second_factor.pause_after),
+        codes_until_frozen: count(prefs.second_factor.freeze_after),
+    }
+}
+
+/// What a new password should have.
+pub(crate) fn password_rules(prefs: &Prefs) -> PasswordRules {
+    let policy = &prefs.passwords;
+    PasswordRules {
+        length: policy.min_length,
+        digits: policy.min_digits,
+        lowers: policy.min_lowers,
+        uppers: policy.min_uppers,
+        specials: policy.min_specials,
     }
 }
 
@@ -92,9 +130,57 @@ pub(crate) fn net(prefs: &Prefs) -> NetLimits {
     NetLimits {
         strangers_per_address: size(prefs.login.max_strangers_per_address),
         strangers: size(prefs.login.max_strangers),
-        connections_per_address: prefs.login.max_sessions_per_address.map_or(CONNECTIONS, size),
+        // Sessions of an address are the gate's to count: a browser has several connections for one.
+        connections_per_address: CONNECTIONS,
+        connection_ban: prefs.bans.connections.as_ref().map(|rule| ConnectionBan {
+            connections: rule.count,
+            window: rule.window,
+            ban: rule.ban.unwrap_or(UNTIL_CLEARED),
+        }),
         login_grace: prefs.login.grace,
     }
+}
+
+/// The oldest version of TLS.
+pub(crate) fn oldest_tls(prefs: &Prefs) -> OldestTls {
+    match prefs.tls.minimum {
+        words::TlsMinimum::Tls12 => OldestTls::Tls12,
+        words::TlsMinimum::Tls13 => OldestTls::Tls13,
+    }
+}
+
+/// Which files the users and what must be counted are kept in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Databases {
+    pub(crate) users: PathBuf,
+    /// `None`: in the database of users.
+    pub(crate) ledger: Option<PathBuf>,
+}
+
+/// What `users_url` and `ledger_url` say; refuses every database that this version cannot open.
+///
+/// Reads files and the environment where an address stands there.
+pub(crate) fn databases(prefs: &Prefs, home: &Home, key: &SecretKey) -> anyhow::Result<Databases> {
+    let sealer = PrefsSealer(key.clone());
+    let file = |name: &str, url: &Option<SecretText>| match url {
+        Some(url) => sqlite_file(name, url.resolve(home.path(), &sealer)?.expose(), home).map(Some),
+        None => Ok(None),
+    };
+    let users = file("users_url", &prefs.server.users_url)?.unwrap_or_else(|| home.database());
+    let ledger = file("ledger_url", &prefs.server.ledger_url)?.filter(|own| *own != users);
+    Ok(Databases { users, ledger })
+}
+
+/// `sqlite:PATH` or `sqlite://PATH`, from the home where it is relative. An address may hold a password, so none is shown.
+fn sqlite_file(name: &str, url: &str, home: &Home) -> anyhow::Result<PathBuf> {
+    let Some(path) = url.trim().strip_prefix("sqlite:") else {
+        bail!("{name}: this version keeps everything in SQLite: write sqlite:PATH, or remove the element");
+    };
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.starts_with(':') || path.contains('?') {
+        bail!("{name}: write sqlite: and the path of a file, without parameters");
+    }
+    Ok(home.path().join(path))
 }
 
 /// Connections at once on one listener.
@@ -110,6 +196,14 @@ pub(crate) fn storage(prefs: &Prefs) -> StorageSettings {
             words::Durability::Rename => Durability::Rename,
         },
         upload_keep: prefs.files.upload_keep,
+    }
+}
+
+/// How many locks there may be, and for how long.
+pub(crate) fn locks(prefs: &Prefs) -> LockLimits {
+    LockLimits {
+        per_user: usize::try_from(prefs.dav.locks_per_user).unwrap_or(usize::MAX),
+        longest: prefs.dav.lock_timeout,
     }
 }
 
@@ -145,105 +239,4 @@ pub(crate) fn tree(home: &Home) -> Arc<dyn Fn(&Account) -> TreeSpec + Send + Syn
             quota: account.quota,
         }
     })
-}
-
-/// How plugins run.
-pub(crate) fn plugin_settings(prefs: &Prefs, home: &Home) -> PluginSettings {
-    let mut settings = PluginSettings::new(home.path());
-    settings.deadlines = Deadlines {
-        call: prefs.plugin_limits.call_timeout,
-        person: prefs.plugin_limits.wait_timeout,
-        total: prefs.second_factor.channel_timeout,
-        ..settings.deadlines
-    };
-    settings.max_calls = usize::try_from(prefs.plugin_limits.max_calls).unwrap_or(settings.max_calls);
-    settings
-}
-
-/// The plugins that prefs.xml switches on, with the settings of each: what the keys of the second factor say for the two
-/// channels that send, and then what the plugin's own entry says, which wins.
-///
-/// Reads files and the environment for secrets.
-pub(crate) fn plugin_specs(prefs: &Prefs, home: &Home, key: &SecretKey) -> anyhow::Result<Vec<PluginSpec>> {
-    let sealer = PrefsSealer(key.clone());
-    let resolve = |secret: &SecretText| secret.resolve(home.path(), &sealer).map_err(anyhow::Error::from);
-    let mut specs = Vec::new();
-    for entry in prefs.plugins.iter().filter(|entry| entry.enabled) {
-        let mut settings = match entry.name.as_str() {
-            "totp" => vec![text("totp_step_ahead", prefs.second_factor.totp_steps_ahead > 0)],
-            "sms" => sms(prefs, resolve)?,
-            "email" => email(prefs, resolve)?,
-            _ => Vec::new(),
-        };
-        for setting in &entry.settings {
-            let value = match &setting.value {
-                SettingValue::Text(text) => Secret::new(text.clone()),
-                SettingValue::Secret(secret) => resolve(secret).with_context(|| format!("plugin {}", entry.name))?,
-            };
-            settings.retain(|(name, _)| *name != setting.name);
-            settings.push((setting.name.clone(), value));
-        }
-        specs.push(PluginSpec {
-            channel: entry.instance.clone().unwrap_or_else(|| entry.name.clone()),
-            plugin: entry.name.clone(),
-            sha256: entry.sha256.clone(),
-            settings,
-        });
-    }
-    Ok(specs)
-}
-
-type Settings = Vec<(String, Secret<String>)>;
-
-fn text(name: &str, value: impl ToString) -> (String, Secret<String>) {
-    (name.to_owned(), Secret::new(value.to_string()))
-}
-
-fn sms(prefs: &Prefs, resolve: impl Fn(&SecretText) -> anyhow::Result<Secret<String>>) -> anyhow::Result<Settings> {
-    let request = &prefs.code_request;
-    // `otp_url` configures one channel: where it says SMTP, this one has only what its own entry says.
-    let Some(SendTarget::Request(url)) = &request.target else { return Ok(Vec::new()) };
-    let mut settings = vec![text("otp_url", url.as_str()), text("otp_url_verb", request.verb.as_str())];
-    let optional = [
-        ("otp_post", &request.body),
-        ("otp_username", &request.username),
-        ("otp_from", &request.from),
-        ("otp_extra1", &request.extra1),
-        ("otp_extra2", &request.extra2),
-    ];
-    settings.extend(optional.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| text(name, value))));
-    settings.extend(request.proxy.as_ref().map(|proxy| text("otp_proxy", proxy.as_str())));
-    if let Some(password) = &request.password {
-        settings.push(("otp_password".to_owned(), resolve(password)?));
-    }
-    Ok(settings)
-}
-
-fn email(prefs: &Prefs, resolve: impl Fn(&SecretText) -> anyhow::Result<Secret<String>>) -> anyhow::Result<Settings> {
-    let mail = &prefs.mail;
-    let Some(host) = &mail.host else { return Ok(Vec::new()) };
-    let mut settings = vec![
-        text("smtp_server", host),
-        text("smtp_port", mail.port),
-        text("smtp_ssl", mail.tls == MailTls::Implicit),
-        text("smtp_start_tls_allowed", mail.tls == MailTls::StartTls),
-        text("smtp_html", mail.html),
-    ];
-    settings.extend(mail.user.as_ref().map(|user| text("smtp_user", user)));
-    settings.extend(mail.from.as_ref().map(|from| text("smtp_from", from)));
-    if let Some(password) = &mail.password {
-        settings.push(("smtp_pass".to_owned(), resolve(password)?));
-    }
-    if let Some(template) = prefs.template(EmailTemplate::TWO_FACTOR) {
-        let optional = [
-            ("template.emailFrom", template.from.clone()),
-            ("template.emailReplyTo", template.reply_to.clone()),
-            ("template.emailSubject", template.subject.clone()),
-            ("template.emailBody", template.body.clone()),
-            ("template.emailCC", (!template.cc.is_empty()).then(|| template.cc.join(","))),
-            ("template.emailBCC", (!template.bcc.is_empty()).then(|| template.bcc.join(","))),
-        ];
-        settings.extend(optional.into_iter().filter_map(|(name, value)| value.map(|value| text(name, value))));
-    }
-    Ok(settings)
 }

@@ -8,10 +8,13 @@ use lockgate_model::Origin;
 use serde_json::{Map, Value, json};
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -19,7 +22,15 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 /// The file `logs/audit.jsonl`.
 pub struct AuditFile {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Mutex<Trail>,
+    files_too: AtomicBool,
+    failing: AtomicBool,
+}
+
+struct Trail {
+    file: File,
+    /// The file ends in half a line.
+    torn: bool,
 }
 
 impl AuditFile {
@@ -28,7 +39,13 @@ impl AuditFile {
     /// # Errors
     /// Whatever the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: Mutex::new(append(path)?) })
+        let file = Mutex::new(Trail { file: append(path)?, torn: false });
+        Ok(Self { path: path.to_owned(), file, files_too: AtomicBool::new(true), failing: AtomicBool::new(false) })
+    }
+
+    /// Whether what is done with files is recorded too (`audit_transfers`); logins and changes always are.
+    pub fn record_files(&self, too: bool) {
+        self.files_too.store(too, Ordering::Relaxed);
     }
 
     /// Opens the same path anew, for log rotation that moved the file away.
@@ -36,21 +53,57 @@ impl AuditFile {
     /// # Errors
     /// Whatever the system says; the old file stays in use then.
     pub fn reopen(&self) -> io::Result<()> {
-        let fresh = append(&self.path)?;
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let fresh = Trail { file: append(&self.path)?, torn: false };
+        let mut trail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Where nothing was moved away it is the same file, with the same end.
+        *trail = Trail { torn: trail.torn, ..fresh };
         Ok(())
+    }
+
+    /// Whether the last record could not be written: the disk is full, or the file system is away.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::SeqCst)
     }
 }
 
 impl Sink for AuditFile {
     fn record(&self, event: &Event) {
-        let mut line = record(event, SystemTime::now()).to_string();
-        line.push('\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = file.write_all(line.as_bytes()) {
+        if matches!(event, Event::File { .. }) && !self.files_too.load(Ordering::Relaxed) {
+            return;
+        }
+        let line = record(event, SystemTime::now()).to_string();
+        let mut trail = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Trail { file, torn } = &mut *trail;
+        let written = write_line(file, torn, &line);
+        self.failing.store(written.is_err(), Ordering::SeqCst);
+        if let Err(error) = written {
             tracing::error!(path = %self.path.display(), %error, "an audit record could not be written");
         }
     }
+
+    fn healthy(&self) -> bool {
+        !self.is_failing()
+    }
+}
+
+/// Writes a line. Half a line that a failure left behind is ended first, so that it spoils no record but its own.
+fn write_line(file: &mut impl io::Write, torn: &mut bool, line: &str) -> io::Result<()> {
+    let text = format!("{}{line}\n", if *torn { "\n" } else { "" });
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match file.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                let (done, rest) = left.split_at(written.min(left.len()));
+                *torn = !done.ends_with(b"\n");
+                left = rest;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -78,6 +131,9 @@ fn body(event: &Event) -> (&'static str, Value) {
             });
             place(&mut value, origin);
             ("login", value)
+        }
+        Event::TurnedAway { address, count } => {
+            ("logins_turned_away", json!({ "address": address.to_string(), "count": count }))
         }
         Event::SessionEnded { session, user, protocol, reason } => (
             "session_ended",
@@ -120,6 +176,96 @@ mod tests {
     use super::*;
     use crate::LoginResult;
     use lockgate_model::{Conversation, Door, Protocol};
+
+    #[test]
+    fn files_are_left_out_where_that_is_wanted_and_nothing_else_is() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("audit.jsonl");
+        let audit = AuditFile::open(&path).unwrap();
+        let stored = Event::File {
+            action: crate::FileAction::Stored,
+            user: lockgate_model::UserName::new("alice").unwrap(),
+            session: "s".into(),
+            path: lockgate_model::VPath::root(),
+            to: None,
+            bytes: None,
+        };
+        for too in [true, false] {
+            audit.record_files(too);
+            audit.record(&stored);
+            audit.record(&Event::Server { phase: "ready" });
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kinds: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
+        assert_eq!(kinds, ["file", "server", "server"]);
+    }
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        kept: Vec<u8>,
+        room: usize,
+    }
+
+    impl io::Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let fits = bytes.len().min(self.room);
+            if fits == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.kept.extend_from_slice(&bytes[..fits]);
+            self.room -= fits;
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn half_a_line_on_a_full_disk_spoils_no_later_record() {
+        for room in 0..=24 {
+            let (mut disk, mut torn) = (Disk { kept: Vec::new(), room }, false);
+            let lines = [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#];
+            let whole = lines.iter().take_while(|line| write_line(&mut disk, &mut torn, line).is_ok()).count();
+            // The disk stays full for a while, then has room again.
+            if whole < 3 {
+                assert!(write_line(&mut disk, &mut torn, r#"{"n":4}"#).is_err());
+            }
+            disk.room = 1000;
+            for later in [r#"{"n":5}"#, r#"{"n":6}"#] {
+                write_line(&mut disk, &mut torn, later).unwrap();
+            }
+            let text = String::from_utf8(disk.kept).unwrap();
+            let read: Vec<u64> = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok()?["n"].as_u64())
+                .filter(|n| !(4..5).contains(n))
+                .collect();
+            assert!(read.ends_with(&[5, 6]), "room {room}: {text:?}");
+            assert!(read.len() >= whole + 2, "room {room}: {text:?}");
+            assert!(!text.contains("\n\n"), "room {room}: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_trail_that_cannot_be_written_says_so_and_one_that_can_again_too() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("audit.jsonl");
+        let full = AuditFile::open(Path::new("/dev/full")).unwrap();
+        let audit = AuditFile::open(&path).unwrap();
+        let event = Event::Server { phase: "ready" };
+        full.record(&event);
+        audit.record(&event);
+        assert!(full.is_failing() && !full.healthy());
+        assert!(!audit.is_failing() && audit.healthy());
+        *full.file.lock().unwrap() = Trail { file: append(&path).unwrap(), torn: false };
+        full.record(&event);
+        assert!(!full.is_failing());
+        let bus = crate::EventBus::new([std::sync::Arc::new(audit) as _, std::sync::Arc::new(full) as _]);
+        assert!(bus.healthy());
+    }
 
     #[test]
     fn a_name_with_a_line_break_cannot_forge_a_second_record() {

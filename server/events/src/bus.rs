@@ -7,6 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub trait Sink: Send + Sync + 'static {
     /// Takes one event.
     fn record(&self, event: &Event);
+
+    /// Whether what was told last was kept. Nobody is let in while an audit trail keeps nothing.
+    fn healthy(&self) -> bool {
+        true
+    }
 }
 
 /// The list of sinks. Cheap to clone; without sinks it is silent.
@@ -26,6 +31,13 @@ impl EventBus {
         for sink in self.sinks.iter() {
             sink.record(event);
         }
+    }
+
+    /// Whether every sink keeps what it is told. One that fails is tried again with each event, so that it is found out when
+    /// it recovers.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.sinks.iter().all(|sink| sink.healthy())
     }
 }
 

@@ -65,7 +65,7 @@ impl FileAction {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A step of a login ended. Exactly one for each outcome.
+    /// A step of a login ended. Exactly one for each outcome, but for those that [`Event::TurnedAway`] counts.
     Login {
         /// How it ended.
         result: LoginResult,
@@ -79,6 +79,13 @@ pub enum Event {
         channel: Option<String>,
         /// The session made, where one was.
         session: Option<String>,
+    },
+    /// More logins from one address were turned away for want of room, within a minute of one that has a record of its own.
+    TurnedAway {
+        /// The address.
+        address: IpAddr,
+        /// How many more.
+        count: u64,
     },
     /// A session ended.
     SessionEnded {

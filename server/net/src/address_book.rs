@@ -2,13 +2,15 @@
 //!
 //! One list for all listeners, asked before the first byte of a connection, so that a banned address costs an accept and
 //! nothing more. It is bounded: where more addresses are banned than it holds, the bans that would end soonest go first.
-//! It never decides about a ban; the gate does, and its ledger outlives the process.
+//! It never decides about a ban: the gate does, for wrong logins, and the listener, for connecting too often. The gate's
+//! ledger outlives the process, so what the listener banned waits here until the gate has taken it over.
 
+use ipnet::IpNet;
 use lockgate_model::address_key;
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
@@ -18,6 +20,8 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct AddressBook {
     bans: Arc<RwLock<Bans>>,
+    exempt: Arc<RwLock<Vec<IpNet>>>,
+    unrecorded: Arc<Mutex<Vec<(IpAddr, u64)>>>,
     changes: Arc<watch::Sender<()>>,
 }
 
@@ -28,7 +32,41 @@ impl AddressBook {
     /// Nobody is shut out.
     #[must_use]
     pub fn new() -> Self {
-        Self { bans: Arc::default(), changes: Arc::new(watch::Sender::new(())) }
+        Self {
+            bans: Arc::default(),
+            exempt: Arc::default(),
+            unrecorded: Arc::default(),
+            changes: Arc::new(watch::Sender::new(())),
+        }
+    }
+
+    /// Networks that are never shut out, whatever the list says (`ban_exempt`).
+    pub fn exempt(&self, networks: Vec<IpNet>) {
+        *self.exempt.write().unwrap_or_else(PoisonError::into_inner) = networks;
+        self.changes.send_replace(());
+    }
+
+    /// Whether the address is never shut out.
+    #[must_use]
+    pub fn is_exempt(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let exempt = self.exempt.read().unwrap_or_else(PoisonError::into_inner);
+        exempt.iter().any(|network| network.contains(&address))
+    }
+
+    /// A listener's own ban: as [`AddressBook::ban`], and kept for whoever records bans.
+    pub(crate) fn ban_and_note(&self, address: IpAddr, until_ms: u64) {
+        self.ban(address, until_ms);
+        let mut unrecorded = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if unrecorded.len() < Self::CAPACITY {
+            unrecorded.push((address, until_ms));
+        }
+    }
+
+    /// The bans that listeners made since the last call, with their ends (Unix ms): for the ledger.
+    #[must_use]
+    pub fn take_unrecorded(&self) -> Vec<(IpAddr, u64)> {
+        std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Shuts an address out until a time (Unix ms), over an earlier entry. Strangers from it are told to go.
@@ -41,11 +79,13 @@ impl AddressBook {
         self.change(|bans| bans.remove(&address_key(address)));
     }
 
-    /// Puts the whole list in the place of the present one (another process may have changed the ledger).
+    /// Puts the whole list in the place of the present one (another process may have changed the ledger). Bans that are not
+    /// recorded yet stay.
     pub fn replace(&self, list: Vec<(IpAddr, u64)>) {
         let now = now_ms();
         let mut fresh = Bans::default();
-        for (address, until_ms) in list {
+        let unrecorded = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (address, until_ms) in list.into_iter().chain(unrecorded) {
             fresh.put(address_key(address), until_ms, now);
         }
         self.change(|bans| *bans = fresh);
@@ -56,7 +96,9 @@ impl AddressBook {
     pub fn is_banned(&self, address: IpAddr) -> bool {
         let bans = self.bans.read().unwrap_or_else(PoisonError::into_inner);
         // The usual list is empty, and then no text has to be made of the address.
-        !bans.until.is_empty() && bans.until.get(&address_key(address)).is_some_and(|until| *until > now_ms())
+        !bans.until.is_empty()
+            && bans.until.get(&address_key(address)).is_some_and(|until| *until > now_ms())
+            && !self.is_exempt(address)
     }
 
     /// Wakes at each change of the list.
@@ -104,10 +146,8 @@ impl Bans {
 }
 
 /// Unix time in milliseconds. A clock before 1970 counts as 1970: bans then hold.
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -143,6 +183,29 @@ mod tests {
         book.ban(address("192.0.2.1"), now_ms() + 60_000);
         book.replace(vec![(address("192.0.2.9"), now_ms() + 60_000)]);
         assert!(!book.is_banned(address("192.0.2.1")) && book.is_banned(address("192.0.2.9")));
+    }
+
+    #[test]
+    fn an_exempt_network_is_never_shut_out() {
+        let book = AddressBook::new();
+        book.exempt(vec!["192.0.2.0/24".parse().unwrap()]);
+        book.ban(address("192.0.2.1"), u64::MAX);
+        book.ban(address("198.51.100.1"), u64::MAX);
+        assert!(!book.is_banned(address("192.0.2.1")) && !book.is_banned(address("::ffff:192.0.2.1")));
+        assert!(book.is_banned(address("198.51.100.1")));
+        book.exempt(Vec::new());
+        assert!(book.is_banned(address("192.0.2.1")), "the ban was there all the time");
+    }
+
+    #[test]
+    fn a_listeners_ban_outlives_a_new_list_until_it_is_recorded() {
+        let book = AddressBook::new();
+        book.ban_and_note(address("192.0.2.1"), u64::MAX);
+        book.replace(Vec::new());
+        assert!(book.is_banned(address("192.0.2.1")));
+        assert_eq!(book.take_unrecorded(), [(address("192.0.2.1"), u64::MAX)]);
+        book.replace(Vec::new());
+        assert!(!book.is_banned(address("192.0.2.1")), "lifted by whoever keeps the record");
     }
 
     #[test]

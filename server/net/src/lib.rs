@@ -6,6 +6,7 @@
 //! Binding and serving are two steps, so that a port in use is told before anything starts.
 
 mod address_book;
+mod arrivals;
 mod frontend;
 mod listener;
 mod proxy;
@@ -14,8 +15,9 @@ mod stranger;
 mod tls;
 
 pub use address_book::AddressBook;
+pub use arrivals::ConnectionBan;
 pub use frontend::{Connection, Frontend};
-pub use listener::{BindError, Bound, House, ListenerSettings, NetLimits};
+pub use listener::{BindError, Bound, House, ListenerControl, ListenerSettings, NetLimits};
 pub use stop::{Stop, StopSource};
 pub use stranger::{Eviction, Stranger};
-pub use tls::{TlsError, TlsMaterial};
+pub use tls::{OldestTls, TlsError, TlsMaterial};

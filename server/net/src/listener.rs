@@ -6,10 +6,14 @@
 //! and the place among strangers. Where the system has no descriptor left the loop waits instead of spinning.
 //!
 //! A listener with `proxy_protocol` networks serves nobody else: a connection from outside them, or without a header, is
-//! closed. So a balancer's rules cannot be walked around, and no address is ever taken from a stranger's word.
+//! closed. So a balancer's rules cannot be walked around, and no address is ever taken from a stranger's word. The balancer's
+//! own address is never judged: a ban on it would close the listener for everybody. Where it speaks for itself (a health
+//! check), it is served as itself, and the limits on strangers and connections hold for it, but neither bans nor their count.
 
 use crate::{
-    AddressBook, Connection, Frontend, Stop,
+    AddressBook, Connection, ConnectionBan, Eviction, Frontend, Stop,
+    address_book::now_ms,
+    arrivals::Arrivals,
     proxy::{Told, read_header},
     stranger::Crowd,
 };
@@ -18,13 +22,15 @@ use lockgate_model::Door;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::{
     io,
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -64,6 +70,8 @@ pub struct NetLimits {
     pub strangers: usize,
     /// Connections at once from one address.
     pub connections_per_address: usize,
+    /// When an address is banned for connecting too often; `None`: never.
+    pub connection_ban: Option<ConnectionBan>,
     /// Time from accept to a finished login (N1: 60 s).
     pub login_grace: Duration,
 }
@@ -71,9 +79,33 @@ pub struct NetLimits {
 /// A bound listener that does not accept yet: the port is taken, and clients wait in the backlog.
 #[derive(Debug)]
 pub struct Bound {
-    settings: ListenerSettings,
+    door: Door,
     listener: std::net::TcpListener,
     address: SocketAddr,
+    control: ListenerControl,
+}
+
+/// What of a listener can change while it accepts. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ListenerControl(Arc<RwLock<Terms>>);
+
+/// On which terms connections come in.
+#[derive(Clone, Debug)]
+struct Terms {
+    proxies: Arc<[IpNet]>,
+    max_connections: usize,
+}
+
+impl ListenerControl {
+    /// Takes over changed terms for connections to come; those that are in stay.
+    pub fn change(&self, proxy_protocol: Vec<IpNet>, max_connections: usize) {
+        let terms = Terms { proxies: proxy_protocol.into(), max_connections };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
+    fn terms(&self) -> Terms {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Bound {
@@ -88,7 +120,12 @@ impl Bound {
             Ok((listener, address))
         });
         match bound {
-            Ok((listener, address)) => Ok(Self { settings, listener, address }),
+            Ok((listener, address)) => {
+                let terms =
+                    Terms { proxies: settings.proxy_protocol.into(), max_connections: settings.max_connections };
+                let control = ListenerControl(Arc::new(RwLock::new(terms)));
+                Ok(Self { door: settings.door, listener, address, control })
+            }
             Err(source) => Err(BindError { door: settings.door, address, source }),
         }
     }
@@ -102,7 +139,13 @@ impl Bound {
     /// The door.
     #[must_use]
     pub fn door(&self) -> Door {
-        self.settings.door
+        self.door
+    }
+
+    /// What can be changed while it accepts.
+    #[must_use]
+    pub fn control(&self) -> ListenerControl {
+        self.control.clone()
     }
 
     /// Accepts until `stop`, handing each connection to `frontend` in a task of its own; then waits up to `grace` for the
@@ -110,7 +153,18 @@ impl Bound {
     ///
     /// Dropping the future closes the listener and every connection of it.
     pub async fn serve(self, frontend: Arc<dyn Frontend>, house: House, stop: Stop, grace: Duration) {
-        let door = self.settings.door;
+        self.serve_with(frontend, house, stop, move || grace).await;
+    }
+
+    /// The same with a grace that is asked for when it begins.
+    pub async fn serve_with(
+        self,
+        frontend: Arc<dyn Frontend>,
+        house: House,
+        stop: Stop,
+        grace: impl FnOnce() -> Duration + Send,
+    ) {
+        let door = self.door;
         let listener = match TcpListener::from_std(self.listener) {
             Ok(listener) => listener,
             Err(cause) => {
@@ -119,8 +173,9 @@ impl Bound {
             }
         };
         let entrance = Arc::new(Entrance {
-            room: Arc::new(Semaphore::new(self.settings.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
-            settings: self.settings,
+            door,
+            control: self.control,
+            taken: Arc::default(),
             frontend,
             house,
             stop: stop.clone(),
@@ -155,7 +210,7 @@ impl Bound {
             }
         }
         drop(listener);
-        drain(door, tasks, grace).await;
+        drain(door, tasks, grace()).await;
     }
 }
 
@@ -185,18 +240,53 @@ pub struct House {
     limits: Arc<RwLock<NetLimits>>,
     book: AddressBook,
     crowd: Arc<Crowd>,
+    arrivals: Arc<Arrivals>,
+    /// Strangers that were sent away and have their last word.
+    parting: Arc<AtomicUsize>,
+    farewell: Duration,
 }
 
 impl House {
     /// An empty house.
     #[must_use]
     pub fn new(limits: NetLimits, book: AddressBook) -> Self {
-        Self { limits: Arc::new(RwLock::new(limits)), book, crowd: Arc::default() }
+        Self {
+            limits: Arc::new(RwLock::new(limits)),
+            book,
+            crowd: Arc::default(),
+            arrivals: Arc::default(),
+            parting: Arc::default(),
+            farewell: FAREWELL,
+        }
     }
 
     /// Takes over changed limits for connections to come.
     pub fn reconfigure(&self, limits: NetLimits) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Whether the address is banned, or is from now on because this connection is one too many.
+    fn turns_away(&self, address: IpAddr) -> bool {
+        if self.book.is_banned(address) {
+            return true;
+        }
+        let Some(rule) = self.limits().connection_ban else { return false };
+        if self.book.is_exempt(address) || !self.arrivals.is_one_too_many(address, rule) {
+            return false;
+        }
+        let life = u64::try_from(rule.ban.as_millis()).unwrap_or(u64::MAX);
+        self.book.ban_and_note(address, now_ms().saturating_add(life));
+        true
+    }
+
+    /// Waits for the eviction and then for as long as a last word may take. No more than `most` have one at once, so that a
+    /// flood of strangers cannot pile up on the way out; the others go without.
+    async fn farewell_after(&self, evicted: impl Future<Output = Eviction>, most: usize) -> Eviction {
+        let why = evicted.await;
+        if let Some(_word) = Room::take(&self.parting, most) {
+            sleep(self.farewell).await;
+        }
+        why
     }
 
     fn limits(&self) -> NetLimits {
@@ -206,49 +296,72 @@ impl House {
 
 /// One listener's way in.
 struct Entrance {
-    settings: ListenerSettings,
+    door: Door,
+    control: ListenerControl,
     frontend: Arc<dyn Frontend>,
     house: House,
     stop: Stop,
-    room: Arc<Semaphore>,
+    taken: Arc<AtomicUsize>,
+}
+
+/// One of so many, until dropped.
+struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    /// Room for one more, where fewer than `limit` (a zero counts as one) are in.
+    fn take(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        let one_more = |count: usize| (count < limit.max(1)).then_some(count + 1);
+        taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
+        Some(Self(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// An accepted connection that may go on.
 struct Turn {
     stream: TcpStream,
     peer: SocketAddr,
-    room: OwnedSemaphorePermit,
+    room: Room,
+    /// Whether a PROXY header comes first, and tells whom bans and counts are about.
+    proxied: bool,
 }
 
 impl Entrance {
     /// What can be said without reading a byte. Dropping the stream closes it.
     fn turn(&self, stream: TcpStream, peer: SocketAddr) -> Option<Turn> {
-        let door = self.settings.door;
+        let door = self.door;
         let peer = canonical(peer);
-        if self.house.book.is_banned(peer.ip()) {
-            debug!(%door, %peer, "a banned address was turned away");
-            return None;
-        }
-        let trusted = &self.settings.proxy_protocol;
-        if !trusted.is_empty() && !trusted.iter().any(|network| network.contains(&peer.ip())) {
+        let Terms { proxies, max_connections } = self.control.terms();
+        let proxied = !proxies.is_empty();
+        if proxied && !proxies.iter().any(|network| network.contains(&peer.ip())) {
             debug!(%door, %peer, "an address outside the trusted proxies was turned away");
             return None;
         }
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            debug!(%door, %peer, limit = self.settings.max_connections, "the listener has its fill of connections");
+        if !proxied && self.house.turns_away(peer.ip()) {
+            debug!(%door, %peer, "a banned address was turned away");
+            return None;
+        }
+        let Some(room) = Room::take(&self.taken, max_connections) else {
+            debug!(%door, %peer, limit = max_connections, "the listener has its fill of connections");
             // Whoever waits without logging in makes room for the next.
             self.house.crowd.evict_oldest();
             return None;
         };
-        Some(Turn { stream, peer, room })
+        Some(Turn { stream, peer, room, proxied })
     }
 
     /// One connection, from here to its end.
     async fn welcome(self: Arc<Self>, turn: Turn) {
-        let door = self.settings.door;
-        let Turn { mut stream, peer: socket_peer, room: _room } = turn;
+        let door = self.door;
+        let Turn { mut stream, peer: socket_peer, room: _room, proxied } = turn;
         let Ok(local) = ready(&stream) else { return };
-        let (peer, local, proxied) = if self.settings.proxy_protocol.is_empty() {
+        let header_first = proxied;
+        let (peer, local, proxied) = if !header_first {
             (socket_peer, local, false)
         } else {
             match timeout(HEADER_TIME, read_header(&mut stream)).await {
@@ -258,19 +371,21 @@ impl Entrance {
                 Err(_) => return debug!(%door, peer = %socket_peer, "a proxy's header came too late"),
             }
         };
-        if proxied && self.house.book.is_banned(peer.ip()) {
+        if proxied && self.house.turns_away(peer.ip()) {
             return debug!(%door, %peer, "a banned address was turned away");
         }
         let limits = self.house.limits();
         let Some(_seat) = self.house.crowd.sit(peer.ip(), &limits) else {
             return debug!(%door, %peer, limit = limits.connections_per_address, "the address has its fill of connections");
         };
-        let stranger = self.house.crowd.enter(peer.ip(), &limits, &self.house.book);
+        let itself = header_first && !proxied;
+        let book = (!itself).then_some(&self.house.book);
+        let stranger = self.house.crowd.enter(peer.ip(), &limits, book);
         let evicted = stranger.evicted();
         let connection = Connection { stream, peer, local, proxied, stranger, stop: self.stop.clone() };
         tokio::select! {
             () = self.frontend.serve(connection) => {}
-            why = async { let why = evicted.await; sleep(FAREWELL).await; why } => {
+            why = self.house.farewell_after(evicted, limits.strangers) => {
                 debug!(%door, %peer, reason = ?why, "a stranger's connection was closed");
             }
         }

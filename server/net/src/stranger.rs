@@ -58,6 +58,8 @@ impl Stranger {
         let watched = self.place.as_ref().map(|place| (place.book.clone(), place.address, place.deadline));
         async move {
             let Some((book, address, deadline)) = watched else { return fate.settled().await };
+            // Where no ban counts, an empty book stands in.
+            let book = book.unwrap_or_default();
             let mut changes = book.changes();
             loop {
                 if book.is_banned(address) {
@@ -99,7 +101,7 @@ impl Drop for Stranger {
 struct Place {
     id: u64,
     crowd: Arc<Crowd>,
-    book: AddressBook,
+    book: Option<AddressBook>,
     address: IpAddr,
     deadline: Instant,
 }
@@ -166,8 +168,8 @@ struct Floor {
 }
 
 impl Crowd {
-    /// Takes a newcomer in, at the cost of the oldest where there is no room.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &NetLimits, book: &AddressBook) -> Stranger {
+    /// Takes a newcomer in, at the cost of the oldest where there is no room. Without a book no ban sends it away.
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &NetLimits, book: Option<&AddressBook>) -> Stranger {
         let key = address_key(address);
         let fate = Arc::new(Fate::default());
         let mut floor = self.floor();
@@ -185,7 +187,7 @@ impl Crowd {
         floor.strangers.insert(id, (key, Arc::clone(&fate)));
         drop(floor);
         let deadline = Instant::now() + limits.login_grace;
-        let place = Place { id, crowd: Arc::clone(self), book: book.clone(), address, deadline };
+        let place = Place { id, crowd: Arc::clone(self), book: book.cloned(), address, deadline };
         Stranger { fate, place: Some(place) }
     }
 
@@ -266,6 +268,7 @@ mod tests {
         strangers_per_address: 2,
         strangers: 3,
         connections_per_address: 2,
+        connection_ban: None,
         login_grace: Duration::from_secs(60),
     };
 
@@ -281,9 +284,9 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_stranger_of_a_crowded_address_goes_first() {
         let (crowd, book) = (Arc::new(Crowd::default()), AddressBook::new());
-        let first = crowd.enter(address(1), &LIMITS, &book);
-        let second = crowd.enter(address(1), &LIMITS, &book);
-        let third = crowd.enter(address(1), &LIMITS, &book);
+        let first = crowd.enter(address(1), &LIMITS, Some(&book));
+        let second = crowd.enter(address(1), &LIMITS, Some(&book));
+        let third = crowd.enter(address(1), &LIMITS, Some(&book));
         assert_eq!(verdict(&first).await, Some(Eviction::Crowded));
         assert_eq!((verdict(&second).await, verdict(&third).await), (None, None));
     }
@@ -291,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_stranger_of_all_goes_where_the_house_is_full() {
         let (crowd, book) = (Arc::new(Crowd::default()), AddressBook::new());
-        let strangers: Vec<_> = (1..=4).map(|n| crowd.enter(address(n), &LIMITS, &book)).collect();
+        let strangers: Vec<_> = (1..=4).map(|n| crowd.enter(address(n), &LIMITS, Some(&book))).collect();
         assert_eq!(verdict(&strangers[0]).await, Some(Eviction::Crowded));
         assert_eq!(verdict(&strangers[1]).await, None);
         assert_eq!(crowd.strangers(), 3);
@@ -301,8 +304,8 @@ mod tests {
     async fn grace_ends_a_stranger_but_not_one_who_logged_in() {
         let (crowd, book) = (Arc::new(Crowd::default()), AddressBook::new());
         let limits = NetLimits { login_grace: Duration::from_millis(30), ..LIMITS };
-        let idle = crowd.enter(address(1), &limits, &book);
-        let known = crowd.enter(address(1), &limits, &book);
+        let idle = crowd.enter(address(1), &limits, Some(&book));
+        let known = crowd.enter(address(1), &limits, Some(&book));
         let (idle_end, known_end) = (idle.evicted(), known.evicted());
         known.admit();
         assert_eq!(idle_end.await, Eviction::Grace);
@@ -313,9 +316,9 @@ mod tests {
     #[tokio::test]
     async fn who_logged_in_takes_no_strangers_place() {
         let (crowd, book) = (Arc::new(Crowd::default()), AddressBook::new());
-        let known = crowd.enter(address(1), &LIMITS, &book);
+        let known = crowd.enter(address(1), &LIMITS, Some(&book));
         known.admit();
-        let others: Vec<_> = (0..2).map(|_| crowd.enter(address(1), &LIMITS, &book)).collect();
+        let others: Vec<_> = (0..2).map(|_| crowd.enter(address(1), &LIMITS, Some(&book))).collect();
         for other in &others {
             assert_eq!(verdict(other).await, None);
         }
@@ -326,8 +329,8 @@ mod tests {
     #[tokio::test]
     async fn a_ban_reaches_the_strangers_that_are_in() {
         let (crowd, book) = (Arc::new(Crowd::default()), AddressBook::new());
-        let caught = crowd.enter(address(1), &LIMITS, &book);
-        let other = crowd.enter(address(2), &LIMITS, &book);
+        let caught = crowd.enter(address(1), &LIMITS, Some(&book));
+        let other = crowd.enter(address(2), &LIMITS, Some(&book));
         let end = tokio::spawn(caught.evicted());
         tokio::task::yield_now().await;
         book.ban(address(1), u64::MAX);

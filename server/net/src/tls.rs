@@ -8,7 +8,6 @@
 //! Never: a client's name decides which certificate is shown, and no key that others may read is used.
 
 mod self_signed;
-mod tickets;
 
 use aws_lc_rs::digest;
 use lockgate_model::Secret;
@@ -30,7 +29,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
-use tickets::FirstHandshakeOnly;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -76,6 +74,16 @@ impl TlsError {
     }
 }
 
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OldestTls {
+    /// TLS 1.2, which many clients of file transfer still need.
+    #[default]
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
 /// One certificate with its key, for all doors under TLS; followed at reload, so that connections made after it show the new one.
 ///
 /// TLS 1.2 and 1.3 only; tickets are keyed per process; one configuration serves FTP control and data connections, so that
@@ -89,7 +97,36 @@ struct Material {
     shown: Arc<Shown>,
     provider: Arc<CryptoProvider>,
     plain: ServerConfig,
-    by_alpn: Mutex<HashMap<Vec<Vec<u8>>, Arc<ServerConfig>>>,
+    by_alpn: Mutex<HashMap<Vec<Vec<u8>>, Pair>>,
+}
+
+/// The configurations of one set of application protocols: they share sessions and the keys of tickets.
+struct Pair {
+    sending: Arc<ServerConfig>,
+    withholding: Arc<ServerConfig>,
+}
+
+/// Whether tickets of TLS 1.3 go out after a handshake.
+#[derive(Clone, Copy)]
+enum Tickets {
+    Sent,
+    Withheld,
+}
+
+impl Material {
+    fn pair(&self, alpn: &[Vec<u8>]) -> Pair {
+        let mut sending = self.plain.clone();
+        // rustls ignores every offer where no protocol is set; a word that nobody offers makes it refuse them instead.
+        sending.alpn_protocols = if alpn.is_empty() { vec![NO_PROTOCOL.to_vec()] } else { alpn.to_vec() };
+        sending.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
+        // Without random numbers there are no tickets: clients then shake hands in full.
+        if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
+            sending.ticketer = ticketer;
+        }
+        let mut withholding = sending.clone();
+        withholding.send_tls13_tickets = 0;
+        Pair { sending: Arc::new(sending), withholding: Arc::new(withholding) }
+    }
 }
 
 impl std::fmt::Debug for TlsMaterial {
@@ -104,10 +141,22 @@ impl TlsMaterial {
     /// # Errors
     /// [`TlsError`], also where key and certificate do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::load_from(certificate, key, OldestTls::default())
+    }
+
+    /// The same, speaking nothing older than `oldest`.
+    ///
+    /// # Errors
+    /// As [`TlsMaterial::load`].
+    pub fn load_from(certificate: &Path, key: &Path, oldest: OldestTls) -> Result<Self, TlsError> {
+        let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
+            OldestTls::Tls12 => &[&TLS13, &TLS12],
+            OldestTls::Tls13 => &[&TLS13],
+        };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let shown = Arc::new(Shown(RwLock::new(read_pair(certificate, key, &provider)?)));
         let plain = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&TLS13, &TLS12])
+            .with_protocol_versions(versions)
             .map_err(|cause| TlsError::unusable(certificate, cause))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
@@ -147,35 +196,27 @@ impl TlsMaterial {
     /// shared configuration, which follows each [`TlsMaterial::reload`].
     #[must_use]
     pub fn server_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
-        let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let mut by_alpn = self.0.by_alpn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = by_alpn.get(&alpn) {
-            return Arc::clone(config);
-        }
-        let mut config = self.0.plain.clone();
-        // rustls ignores every offer where no protocol is set; a word that nobody offers makes it refuse them instead.
-        config.alpn_protocols = if alpn.is_empty() { vec![NO_PROTOCOL.to_vec()] } else { alpn.clone() };
-        config.session_storage = ServerSessionMemoryCache::new(REMEMBERED_SESSIONS);
-        // Without random numbers there are no tickets: clients then shake hands in full.
-        if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
-            config.ticketer = ticketer;
-        }
-        let config = Arc::new(config);
-        by_alpn.insert(alpn, Arc::clone(&config));
-        config
+        self.configuration(alpn, Tickets::Sent)
     }
 
-    /// The configuration for one FTP session: as [`TlsMaterial::server_config`], but tickets go out with its first
-    /// handshake only, which is the control connection's. Its data connections can resume with those, and get none.
+    /// As [`TlsMaterial::server_config`], for connections from which the client never reads, as the data connection of an
+    /// FTP upload: sessions of that configuration resume here, but no tickets of TLS 1.3 are sent.
     ///
-    /// A client that uploads never reads from its data connection. With the tickets of TLS 1.3 unread in its buffer, closing
-    /// makes its system reset the connection and throw away what was not sent yet: the upload loses its tail, with stock
-    /// clients in every second try.
+    /// With tickets unread in its buffer, a client that closes makes its system reset the connection and throw away what
+    /// was not sent yet: the upload loses its tail, with stock clients in every second try.
     #[must_use]
-    pub fn session_config(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.server_config(alpn));
-        config.ticketer = Arc::new(FirstHandshakeOnly::new(Arc::clone(&config.ticketer), config.send_tls13_tickets));
-        Arc::new(config)
+    pub fn server_config_without_tickets(&self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+        self.configuration(alpn, Tickets::Withheld)
+    }
+
+    fn configuration(&self, alpn: &[&[u8]], tickets: Tickets) -> Arc<ServerConfig> {
+        let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut by_alpn = self.0.by_alpn.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = by_alpn.entry(alpn).or_insert_with_key(|alpn| self.0.pair(alpn));
+        Arc::clone(match tickets {
+            Tickets::Sent => &pair.sending,
+            Tickets::Withheld => &pair.withholding,
+        })
     }
 
     /// Finishes the handshake of one connection within `limit`.
@@ -222,7 +263,12 @@ impl ResolvesServerCert for Shown {
 
 fn half_a_pair(there: &Path, missing: &Path) -> TlsError {
     let (there, missing_name) = (there.display(), missing.display());
-    TlsError::unusable(missing, format!("is missing while {there} is there: bring it back, or remove {there} so that both are made anew; {missing_name} alone is never made"))
+    TlsError::unusable(
+        missing,
+        format!(
+            "is missing while {there} is there: bring it back, or remove {there} so that both are made anew; {missing_name} alone is never made"
+        ),
+    )
 }
 
 /// Reads a certificate and its key, and sees that they belong together.
@@ -235,14 +281,18 @@ fn read_pair(certificate: &Path, key: &Path, provider: &CryptoProvider) -> Resul
         return Err(TlsError::unusable(certificate, "holds no certificate in PEM"));
     }
     let file = File::open(key).map_err(|cause| TlsError::file("cannot open", key, cause))?;
-    let mode = file.metadata().map_err(|cause| TlsError::file("cannot look at", key, cause))?.permissions().mode() & 0o7777;
+    let mode =
+        file.metadata().map_err(|cause| TlsError::file("cannot look at", key, cause))?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(TlsError::LooseKey { path: key.display().to_string(), mode });
     }
     let text = read_open(file).map_err(|cause| TlsError::file("cannot read", key, cause))?;
-    let private = PrivateKeyDer::from_pem_slice(text.expose()).map_err(|_| TlsError::unusable(key, "holds no private key in PEM"))?;
+    let private = PrivateKeyDer::from_pem_slice(text.expose())
+        .map_err(|_| TlsError::unusable(key, "holds no private key in PEM"))?;
     CertifiedKey::from_der(chain, private, provider).map(Arc::new).map_err(|cause| match cause {
-        rustls::Error::InconsistentKeys(_) => TlsError::unusable(key, format!("is not the key of {}", certificate.display())),
+        rustls::Error::InconsistentKeys(_) => {
+            TlsError::unusable(key, format!("is not the key of {}", certificate.display()))
+        }
         cause => TlsError::unusable(key, format!("cannot serve with {}: {cause}", certificate.display())),
     })
 }

@@ -1,15 +1,20 @@
 //! Passwords as they are kept and checked: Argon2id in PHC form.
 //!
-//! The gate checks one password for every try, also where there is no such user; so there is a [`dummy`] that costs exactly
-//! what [`verify`] costs. Passwords are taken byte for byte as they were typed: no trimming, no folding of case, no cutting.
+//! The gate checks one password for every try, also where there is no such user; so there is a
+//! [`Workspace::dummy`] that costs exactly what [`Workspace::verify`] costs. Passwords are taken byte for byte as they were typed: no trimming, no folding of case, no cutting.
 //!
-//! Every function but [`needs_rehash`] blocks for tens of milliseconds and takes 19 MiB while it runs: the caller puts them on
-//! blocking threads and bounds how many run at once. Never: a plain-text comparison, or a scheme weaker than this one.
+//! Every function but [`needs_rehash`] blocks for tens of milliseconds and fills 19 MiB of a [`Workspace`]: the caller puts
+//! them on blocking threads, bounds how many run at once and keeps a workspace for each. Never: a plain-text comparison, or a
+//! scheme weaker than this one.
 
 use crate::{RandomError, random};
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::phc::{Output, Salt},
+};
 use lockgate_model::Secret;
-use zeroize::Zeroizing;
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The longest password, in bytes. Longer ones are refused before anything is computed.
 pub const MAX_BYTES: usize = 1024;
@@ -32,47 +37,91 @@ pub enum PasswordError {
     Random(#[from] RandomError),
 }
 
-/// Hashes a password with a fresh salt, for [`crate::Directory::set_password`]. Blocking.
+/// The memory that a computation fills, kept for the next one.
+///
+/// Allocated anew for each try, 19 MiB go to whichever thread happens to run it, and the allocator keeps them there: the more
+/// threads ever hashed, the larger the process stays. Whoever hashes for strangers keeps as many workspaces as hashes may run
+/// at once, so that this is all the memory that hashing ever takes. Wiped after each use; a fresh one has no memory yet.
+#[derive(Default)]
+pub struct Workspace {
+    blocks: Vec<Block>,
+}
+
+impl Workspace {
+    /// Hashes a password with a fresh salt, for [`crate::Directory::set_password`]. Blocking.
+    ///
+    /// # Errors
+    /// [`PasswordError`] where the password is empty or too long, or memory or random bytes are lacking.
+    pub fn hash(&mut self, password: &Secret<String>) -> Result<Secret<String>, PasswordError> {
+        let bytes = password.expose().as_bytes();
+        if bytes.is_empty() {
+            return Err(PasswordError::Empty);
+        }
+        if bytes.len() > MAX_BYTES {
+            return Err(PasswordError::TooLong);
+        }
+        let salt = random::bytes::<SALT_LEN>()?;
+        let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+        let present = argon2();
+        self.compute(&present, bytes, &*salt, &mut *output).ok_or(PasswordError::Hash)?;
+        let phc = PasswordHash {
+            algorithm: argon2::ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: present.params().try_into().map_err(|_| PasswordError::Hash)?,
+            salt: Some(Salt::new(&*salt).map_err(|_| PasswordError::Hash)?),
+            hash: Some(Output::new(&*output).map_err(|_| PasswordError::Hash)?),
+        };
+        Ok(Secret::new(phc.to_string()))
+    }
+
+    /// Whether `candidate` is the password behind `phc`. Blocking.
+    ///
+    /// A hash that cannot be read costs what a readable one costs, and is never right.
+    #[must_use]
+    pub fn verify(&mut self, phc: &Secret<String>, candidate: &[u8]) -> bool {
+        if candidate.len() > MAX_BYTES {
+            return false;
+        }
+        let Some(kept) = Scheme::of(phc.expose()).and_then(|Scheme::Argon2id(hash)| Kept::of(&hash)) else {
+            return self.dummy(candidate);
+        };
+        let mut output = Zeroizing::new(vec![0; kept.expected.len()]);
+        let computed = self.compute(&kept.argon2, candidate, &kept.salt, &mut output);
+        computed.is_some() && bool::from(output.ct_eq(&kept.expected))
+    }
+
+    /// Spends what [`Self::verify`] spends and is never right: for names that are nobody's. Blocking.
+    #[must_use]
+    pub fn dummy(&mut self, candidate: &[u8]) -> bool {
+        if candidate.len() <= MAX_BYTES {
+            let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
+            let spent = self.compute(&argon2(), candidate, &[0; SALT_LEN], &mut *output);
+            // Without this the whole computation could be optimised away.
+            std::hint::black_box((spent, &output));
+        }
+        false
+    }
+
+    /// `None` where memory is lacking or a parameter cannot be.
+    fn compute(&mut self, argon2: &Argon2<'_>, password: &[u8], salt: &[u8], output: &mut [u8]) -> Option<()> {
+        let needed = argon2.params().block_count();
+        self.blocks.try_reserve_exact(needed).ok()?;
+        self.blocks.resize(needed, Block::new());
+        let done = argon2.hash_password_into_with_memory(password, salt, output, &mut self.blocks[..]);
+        // What is left in it is worth a faster guess at the password. It is empty afterwards, and still there.
+        self.blocks.zeroize();
+        // A hash from elsewhere may have needed more; that is not kept.
+        self.blocks.shrink_to(USUAL_BLOCKS);
+        done.ok()
+    }
+}
+
+/// [`Workspace::hash`] with memory of its own: for whoever hashes one password now and then. Blocking.
 ///
 /// # Errors
-/// [`PasswordError`] where the password is empty or too long, or memory or random bytes are lacking.
+/// As there.
 pub fn hash(password: &Secret<String>) -> Result<Secret<String>, PasswordError> {
-    let bytes = password.expose().as_bytes();
-    if bytes.is_empty() {
-        return Err(PasswordError::Empty);
-    }
-    if bytes.len() > MAX_BYTES {
-        return Err(PasswordError::TooLong);
-    }
-    let salt = random::bytes::<SALT_LEN>()?;
-    let phc = argon2().hash_password_with_salt(bytes, &*salt).map_err(|_| PasswordError::Hash)?;
-    Ok(Secret::new(phc.to_string()))
-}
-
-/// Whether `candidate` is the password behind `phc`. Blocking.
-///
-/// A hash that cannot be read costs what a readable one costs, and is never right.
-#[must_use]
-pub fn verify(phc: &Secret<String>, candidate: &[u8]) -> bool {
-    if candidate.len() > MAX_BYTES {
-        return false;
-    }
-    match Scheme::of(phc.expose()) {
-        Some(Scheme::Argon2id(hash)) => argon2().verify_password(candidate, &*hash).is_ok(),
-        None => dummy(candidate),
-    }
-}
-
-/// Spends what [`verify`] spends and is never right: for names that are nobody's. Blocking.
-#[must_use]
-pub fn dummy(candidate: &[u8]) -> bool {
-    if candidate.len() <= MAX_BYTES {
-        let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
-        let spent = argon2().hash_password_into(candidate, &[0; SALT_LEN], &mut *output);
-        // Without this the whole computation could be optimised away.
-        std::hint::black_box((spent.is_ok(), &output));
-    }
-    false
+    Workspace::default().hash(password)
 }
 
 /// Whether `phc` is weaker than what [`hash`] makes now, so that a right password should be hashed anew.
@@ -86,6 +135,26 @@ pub fn needs_rehash(phc: &Secret<String>) -> bool {
         Params::try_from(&*hash).is_ok_and(|params| params.m_cost() >= MEMORY_KIB && params.t_cost() >= PASSES);
     let long = hash.hash.is_some_and(|output| output.len() >= Params::DEFAULT_OUTPUT_LEN);
     !(current && strong && long)
+}
+
+/// What a kept hash says about itself.
+struct Kept {
+    argon2: Argon2<'static>,
+    salt: Vec<u8>,
+    expected: Vec<u8>,
+}
+
+impl Kept {
+    fn of(hash: &PasswordHash) -> Option<Self> {
+        let version = hash.version.map(Version::try_from).transpose().ok()?.unwrap_or_default();
+        let params = Params::try_from(hash).ok()?;
+        let (salt, expected) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+        Some(Self {
+            argon2: Argon2::new(Algorithm::Argon2id, version, params),
+            salt: salt.as_ref().to_vec(),
+            expected: expected.as_bytes().to_vec(),
+        })
+    }
 }
 
 /// The schemes that are understood. A hash brought over from another server comes in as a further variant here, together with
@@ -114,6 +183,8 @@ fn argon2() -> Argon2<'static> {
 }
 
 const MEMORY_KIB: u32 = 19_456;
+/// Blocks of 1 KiB that a hash of ours needs.
+const USUAL_BLOCKS: usize = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 const SALT_LEN: usize = 16;
@@ -121,7 +192,12 @@ const SALT_LEN: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::PasswordHasher as _;
     use std::time::{Duration, Instant};
+
+    fn verify(phc: &Secret<String>, candidate: &[u8]) -> bool {
+        Workspace::default().verify(phc, candidate)
+    }
 
     fn secret(text: &str) -> Secret<String> {
         Secret::new(text.to_owned())
@@ -158,7 +234,7 @@ mod tests {
         assert_eq!(hash(&secret(&long)).unwrap_err(), PasswordError::TooLong);
         assert_eq!(hash(&secret("")).unwrap_err(), PasswordError::Empty);
         let start = Instant::now();
-        assert!(!verify(&phc, long.as_bytes()) && !dummy(long.as_bytes()));
+        assert!(!verify(&phc, long.as_bytes()) && !Workspace::default().dummy(long.as_bytes()));
         assert!(start.elapsed() < Duration::from_millis(5), "it was hashed");
     }
 
@@ -167,23 +243,25 @@ mod tests {
         let phc = hash(&secret("right")).unwrap();
         let unreadable = secret("$x$");
         let [wrong, nobody, foreign] =
-            least_work([&|| verify(&phc, b"wrong"), &|| dummy(b"wrong"), &|| verify(&unreadable, b"wrong")]);
+            least_work([&|space| space.verify(&phc, b"wrong"), &|space| space.dummy(b"wrong"), &|space| {
+                space.verify(&unreadable, b"wrong")
+            }]);
         for (what, work) in [("unknown user", nobody), ("unreadable hash", foreign)] {
             assert!((0.7..1.4).contains(&(work / wrong)), "{what}: {work} ns, wrong password: {wrong} ns");
         }
     }
 
     /// The least processor time, in ns, that each act takes over some rounds; what else the machine does hardly matters to it.
-    fn least_work<const N: usize>(acts: [&dyn Fn() -> bool; N]) -> [f64; N] {
+    fn least_work<const N: usize>(acts: [&dyn Fn(&mut Workspace) -> bool; N]) -> [f64; N] {
         let spent = || -> f64 {
             let numbers = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
             numbers.split(' ').next().unwrap().parse().unwrap()
         };
-        let mut least = [f64::INFINITY; N];
+        let (mut least, mut space) = ([f64::INFINITY; N], Workspace::default());
         for _ in 0..9 {
             for (least, act) in least.iter_mut().zip(&acts) {
                 let before = spent();
-                assert!(!act());
+                assert!(!act(&mut space));
                 *least = least.min(spent() - before);
             }
         }
@@ -197,6 +275,22 @@ mod tests {
         let phc = Secret::new(weak.hash_password_with_salt(b"one", &[1; 16]).unwrap().to_string());
         assert!(verify(&phc, b"one") && needs_rehash(&phc));
         assert!(needs_rehash(&secret("$2b$10$abcdefghijklmnopqrstuv")));
+    }
+
+    #[test]
+    fn one_workspace_serves_every_computation_and_keeps_no_more_than_one_needs() {
+        let mut space = Workspace::default();
+        let phc = space.hash(&secret("right")).unwrap();
+        let kept = space.blocks.as_ptr();
+        let greedy = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4 * MEMORY_KIB, 1, 1, None).unwrap());
+        for _ in 0..3 {
+            assert!(space.verify(&phc, b"right") && !space.verify(&phc, b"wrong") && !space.dummy(b"right"));
+            assert_eq!(space.blocks.as_ptr(), kept, "memory was allocated anew");
+        }
+        let elsewhere = Secret::new(greedy.hash_password_with_salt(b"one", &[1; 16]).unwrap().to_string());
+        assert!(space.verify(&elsewhere, b"one") && space.verify(&phc, b"right"));
+        assert_eq!((space.blocks.capacity(), space.blocks.len()), (USUAL_BLOCKS, 0));
+        assert_eq!(argon2().params().block_count(), USUAL_BLOCKS);
     }
 
     #[test]

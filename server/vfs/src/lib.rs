@@ -30,7 +30,7 @@ pub use backend::{
 };
 pub use error::{Action, VfsError};
 pub use facts::{Entry, Facts, Kind, Metadata, Space};
-pub use locks::{Lock, LockDepth, LockScope, LockToken, Locks};
+pub use locks::{Lock, LockDepth, LockLimits, LockScope, LockToken, Locks};
 pub use reserved::PartialKey;
 pub use storage::{Durability, MountSpec, Storage, StorageSettings, TreeSpec};
 pub use upload::{Committed, Intent, OnAbort, Upload};

@@ -14,10 +14,21 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Locks that a user holds at most (N15).
-const MOST_LOCKS: usize = 100;
-/// How long a lock lives at most (N15).
-const LONGEST: Duration = Duration::from_secs(600);
+/// How many locks there may be, and for how long (N15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockLimits {
+    /// Locks that a user holds at most (`dav_locks_per_user`, 100).
+    pub per_user: usize,
+    /// How long a lock lives at most without being refreshed (`dav_lock_timeout`, 10 min).
+    pub longest: Duration,
+}
+
+impl Default for LockLimits {
+    fn default() -> Self {
+        Self { per_user: 100, longest: Duration::from_secs(600) }
+    }
+}
+
 /// Bytes of an owner's note at most.
 const MOST_NOTE: usize = 4096;
 
@@ -85,6 +96,7 @@ pub struct Lock {
 #[derive(Default)]
 pub(crate) struct LockTable {
     held: Mutex<Table>,
+    limits: Mutex<LockLimits>,
 }
 
 struct Held {
@@ -109,6 +121,15 @@ type Table = BTreeMap<Vec<u8>, Vec<Held>>;
 impl LockTable {
     fn held(&self) -> MutexGuard<'_, Table> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> LockLimits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over changed limits; locks that are held keep their lives until they are refreshed.
+    pub(crate) fn limit(&self, limits: LockLimits) {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Whether there is any lock at all: most of the time there is none, and nothing else has to be asked.
@@ -139,7 +160,7 @@ impl Locks {
         Self { view }
     }
 
-    /// Takes a lock. The life is cut to the maximum (N15: 10 min), the number a user holds to N15 (100).
+    /// Takes a lock. Its life and the number that a user holds are cut to [`LockLimits`].
     ///
     /// # Errors
     /// [`VfsError::Locked`] where another lock stands in the way, [`VfsError::Forbidden`] past the number or without the right
@@ -170,10 +191,11 @@ impl Locks {
         if met.into_iter().any(|met| scope == LockScope::Exclusive || met.lock.scope == LockScope::Exclusive) {
             return Err(VfsError::Locked(path.clone()));
         }
-        if held.values().flatten().filter(|held| held.lock.owner == *owner).count() >= MOST_LOCKS {
+        let limits = self.view.shared.locks.limits();
+        if held.values().flatten().filter(|held| held.lock.owner == *owner).count() >= limits.per_user {
             return Err(forbidden());
         }
-        let life = life.min(LONGEST);
+        let life = life.min(limits.longest);
         let lock = Lock {
             token: LockToken::new().ok_or_else(forbidden)?,
             path: path.clone(),
@@ -195,7 +217,7 @@ impl Locks {
     pub fn refresh(&self, path: &VPath, token: &LockToken, life: Duration) -> Result<Lock, VfsError> {
         let key = self.key(path, Action::List)?;
         let owner = self.view.tree.owner();
-        let life = life.min(LONGEST);
+        let life = life.min(self.view.shared.locks.limits().longest);
         let mut held = self.view.shared.locks.held();
         let found = covering_mut(&mut held, &key).find(|held| held.lock.token == *token && held.lock.owner == *owner);
         let found = found.ok_or_else(|| VfsError::NotFound(path.clone()))?;

@@ -4,7 +4,7 @@ use crate::{
     Action, Backend, PartialEntry, Usage, Vfs, VfsError,
     account::Account,
     local::{LocalRoot, WeakRoot},
-    locks::LockTable,
+    locks::{LockLimits, LockTable},
     reserved::owner_tag,
     session::Session,
     tree::{Mount, Tree},
@@ -107,6 +107,11 @@ impl Storage {
     /// Takes over changed settings; sessions that live keep theirs.
     pub fn reconfigure(&self, settings: StorageSettings) {
         *hold(&self.shared.settings) = settings;
+    }
+
+    /// Takes over changed limits of locks.
+    pub fn limit_locks(&self, limits: LockLimits) {
+        self.shared.locks.limit(limits);
     }
 
     /// Opens a user's tree for one session: `session` is the id in events, and the scope of "the same session" in files.md.

@@ -6,11 +6,7 @@ use crate::{
     house::House,
     program::{Ran, clean_command, python, run_with, sources},
 };
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 /// lftp under explicit TLS.
 pub struct Lftp;
@@ -71,10 +67,15 @@ impl Rclone {
         let pass = run_with(obscure, &login.compound()).ok().trim().to_owned();
         let mut command = Self::command(house);
         command.env("RCLONE_WEBDAV_URL", format!("https://{}/dav/", house.door("https")));
-        command.env("RCLONE_WEBDAV_USER", login.name).env("RCLONE_WEBDAV_PASS", pass).env("RCLONE_WEBDAV_VENDOR", "other");
+        command
+            .env("RCLONE_WEBDAV_USER", login.name)
+            .env("RCLONE_WEBDAV_PASS", pass)
+            .env("RCLONE_WEBDAV_VENDOR", "other");
         command.args(["--config", "", "--no-check-certificate", "--retries", "1", "--low-level-retries", "1"]);
         command.args(["--bind", &login.from.to_string()]).args(arguments);
-        Reply::judge(&run_with(command, ""), |ran| ["401", "403", "429"].iter().any(|status| ran.stderr.contains(status)))
+        Reply::judge(&run_with(command, ""), |ran| {
+            ["401", "403", "429"].iter().any(|status| ran.stderr.contains(status))
+        })
     }
 
     fn command(house: &House) -> Command {

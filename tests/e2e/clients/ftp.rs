@@ -27,7 +27,10 @@ impl Ftp {
         let Second::Asked(obtain) = login.second else { return first };
         // The first try sends the code and is refused like every other; the second proves the password again.
         if first.verdict != Verdict::Refused {
-            return Reply { verdict: Verdict::Broken, said: format!("let in before the code was known: {}", first.said) };
+            return Reply {
+                verdict: Verdict::Broken,
+                said: format!("let in before the code was known: {}", first.said),
+            };
         }
         match obtain() {
             Some(code) => self.once(house, login, &format!("{}:{code}", login.password), path, &more),

@@ -130,7 +130,8 @@ impl Talk {
     fn prepare(house: &House) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let [script, code, prompts] = ["askpass", "code", "prompts"].map(|kind| house.scratch(&format!("ssh-{number}-{kind}")));
+        let [script, code, prompts] =
+            ["askpass", "code", "prompts"].map(|kind| house.scratch(&format!("ssh-{number}-{kind}")));
         fs::write(&script, ASKPASS).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         Self { script, code, prompts }
@@ -146,7 +147,8 @@ impl Talk {
 
 /// The end of the methods, or a disconnect that says so.
 fn is_refusal(ran: &Ran) -> bool {
-    let refusals = ["Permission denied", "Too many authentication failures", "Connection closed", "Received disconnect"];
+    let refusals =
+        ["Permission denied", "Too many authentication failures", "Connection closed", "Received disconnect"];
     ran.code() == 255 && refusals.iter().any(|words| ran.stderr.contains(words))
 }
 

@@ -1,10 +1,7 @@
 //! The REST interface with curl: the login in two steps with its cookie and token, as the web pages do it.
 
 use super::{Client, Login, Reply, Second, Verdict, curl, url_path};
-use crate::{
-    house::House,
-    program::run_with,
-};
+use crate::{house::House, program::run_with};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -173,7 +170,9 @@ impl Client for Web {
 
     fn put(&self, house: &House, login: &Login<'_>, local: &Path, remote: &str) -> Reply {
         let local = local.to_str().unwrap();
-        self.run(house, login, |browser| browser.ask("PUT", &format!("/api/v1/files/{remote}"), &["--upload-file", local]))
+        self.run(house, login, |browser| {
+            browser.ask("PUT", &format!("/api/v1/files/{remote}"), &["--upload-file", local])
+        })
     }
 
     fn get(&self, house: &House, login: &Login<'_>, remote: &str, local: &Path) -> Reply {

@@ -15,7 +15,10 @@ impl WebDav {
         let first = self.once(house, login, &login.compound(), path, &more);
         let Second::Asked(obtain) = login.second else { return first };
         if first.verdict != Verdict::Refused {
-            return Reply { verdict: Verdict::Broken, said: format!("let in before the code was known: {}", first.said) };
+            return Reply {
+                verdict: Verdict::Broken,
+                said: format!("let in before the code was known: {}", first.said),
+            };
         }
         match obtain() {
             Some(code) => self.once(house, login, &format!("{}:{code}", login.password), path, &more),

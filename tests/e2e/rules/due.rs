@@ -24,7 +24,9 @@ fn a_wrong_code_opens_no_door() {
     let house = House::open();
     for (client, user) in enrolled_for_each_door(&house) {
         client.login(&house, &user.with(&user.app().wrong_code())).must_be_refused(client.name());
-        client.login(&house, &user.with(&user.code())).must_be_granted(format!("{} after one wrong code", client.name()));
+        client
+            .login(&house, &user.with(&user.code()))
+            .must_be_granted(format!("{} after one wrong code", client.name()));
     }
 }
 
@@ -77,6 +79,8 @@ fn a_recovery_code_stands_for_the_app_once_on_whatever_door() {
     // From another address, where nothing is remembered.
     let elsewhere = [127, 0, 0, 2].into();
     for (client, code) in doors.iter().rev().zip(&user.recovery) {
-        client.login(&house, &user.with(code).from(elsewhere)).must_be_refused(format!("{} with a used code", client.name()));
+        client
+            .login(&house, &user.with(code).from(elsewhere))
+            .must_be_refused(format!("{} with a used code", client.name()));
     }
 }

@@ -37,7 +37,15 @@ fn a_kill_in_the_middle_of_an_upload_leaves_the_old_file_and_no_litter_in_sight(
     for (scheme, path) in [("ftp", "kept.txt"), ("http", "dav/kept.txt"), ("http", "api/v1/files/kept.txt")] {
         every_door(&house)[0].put(&house, &user.with_password(), &old, "kept.txt").must_be_granted(path);
         let mut curl = clean_command("curl");
-        curl.args(["-q", "-s", "--limit-rate", "2M", "--user", &format!("{}:{}", user.name, user.password), "--upload-file"]);
+        curl.args([
+            "-q",
+            "-s",
+            "--limit-rate",
+            "2M",
+            "--user",
+            &format!("{}:{}", user.name, user.password),
+            "--upload-file",
+        ]);
         curl.arg(&large).arg(format!("{scheme}://{}/{path}", house.door(scheme)));
         let mut upload = curl.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let growing = waiting::holds(Duration::from_secs(20), || staged_bytes(house.pid()) > 1 << 20);
@@ -48,7 +56,8 @@ fn a_kill_in_the_middle_of_an_upload_leaves_the_old_file_and_no_litter_in_sight(
         house.serve();
         let listed = every_door(&house)[0].login(&house, &user.with_password());
         listed.must_be_granted(path);
-        let names: Vec<&str> = listed.said.lines().filter(|line| line.contains("kept") || line.contains("lockgate")).collect();
+        let names: Vec<&str> =
+            listed.said.lines().filter(|line| line.contains("kept") || line.contains("lockgate")).collect();
         assert_eq!(names.len(), 1, "{path}: {names:?}");
     }
 }
@@ -56,8 +65,14 @@ fn a_kill_in_the_middle_of_an_upload_leaves_the_old_file_and_no_litter_in_sight(
 /// How far the server has written into any file below a user's folder that it holds open, named or not.
 fn staged_bytes(pid: u32) -> u64 {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
-    let below = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("/files/")));
-    below.filter_map(|entry| fs::metadata(entry.path()).ok()).filter(fs::Metadata::is_file).map(|facts| facts.len()).max().unwrap_or(0)
+    let below = open
+        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().contains("/files/")));
+    below
+        .filter_map(|entry| fs::metadata(entry.path()).ok())
+        .filter(fs::Metadata::is_file)
+        .map(|facts| facts.len())
+        .max()
+        .unwrap_or(0)
 }
 
 #[test]
@@ -69,7 +84,13 @@ fn data_and_folder_are_synced_before_success_is_told() {
     for client in every_door(&house) {
         let trace = house.scratch(&format!("trace-{}", client.name()));
         let mut strace = clean_command("strace");
-        strace.args(["-f", "-qq", "-e", "trace=fsync,fdatasync,sync_file_range,rename,renameat,renameat2,linkat", "-o"]);
+        strace.args([
+            "-f",
+            "-qq",
+            "-e",
+            "trace=fsync,fdatasync,sync_file_range,rename,renameat,renameat2,linkat",
+            "-o",
+        ]);
         strace.arg(&trace).args(["-p", &house.pid().to_string()]);
         let mut tracing = strace.stderr(Stdio::null()).spawn().unwrap();
         let attached = waiting::holds(Duration::from_secs(10), || traced(house.pid()));
@@ -80,11 +101,17 @@ fn data_and_folder_are_synced_before_success_is_told() {
         reply.must_be_granted(client.name());
         let calls = fs::read_to_string(&trace).unwrap();
         let at = |words: &[&str]| calls.lines().position(|line| words.iter().any(|word| line.contains(word)));
-        let last = |words: &[&str]| calls.lines().enumerate().filter(|(_, line)| words.iter().any(|word| line.contains(word))).last();
+        let last = |words: &[&str]| {
+            calls.lines().enumerate().filter(|(_, line)| words.iter().any(|word| line.contains(word))).last()
+        };
         let named = at(&["rename", "linkat("]).unwrap_or_else(|| panic!("{}: no rename\n{calls}", client.name()));
         let data = at(&["fsync(", "fdatasync("]).unwrap_or_else(|| panic!("{}: no sync\n{calls}", client.name()));
         let folder = last(&["fsync("]).map(|(line, _)| line).unwrap_or_default();
-        assert!(data < named && named < folder, "{}: data synced at {data}, named at {named}, folder at {folder}\n{calls}", client.name());
+        assert!(
+            data < named && named < folder,
+            "{}: data synced at {data}, named at {named}, folder at {folder}\n{calls}",
+            client.name()
+        );
     }
 }
 
@@ -120,6 +147,8 @@ fn a_full_disk_is_told_as_a_failure_and_the_old_file_stays() {
         client.get(&house, &user.with_password(), &name, &back).must_be_granted(client.name());
         assert_eq!(fs::read_to_string(&back).unwrap(), "the old file", "{}", client.name());
         // The room of the failed upload is free again, or the next door's small file would not fit.
-        client.put(&house, &user.with_password(), &small, &name).must_be_granted(format!("{} after the failure", client.name()));
+        client
+            .put(&house, &user.with_password(), &small, &name)
+            .must_be_granted(format!("{} after the failure", client.name()));
     }
 }

@@ -73,10 +73,13 @@ fn the_templates_sender_subject_and_body_are_used_with_their_variables_filled_in
             ("email_templates[Two Factor Auth].emailBody", "Your code: {auth_token}. For {user_x_team}, {user_email}."),
         ],
     );
-    let user =
-        house.newcomer("templated").with(&["--otp", "--email", "templated@example.org", "--set", "x_team=Zürich & Co"]).add();
+    let user = house
+        .newcomer("templated")
+        .with(&["--otp", "--email", "templated@example.org", "--set", "x_team=Zürich & Co"])
+        .add();
     let web = &every_door(&house)[4];
-    web.login(&house, &user.asking(&|| code_in(&server.message("templated@example.org", 1)?))).must_be_granted(web.name());
+    web.login(&house, &user.asking(&|| code_in(&server.message("templated@example.org", 1)?)))
+        .must_be_granted(web.name());
     let message = &server.messages()[0];
     assert_eq!(message.field("Subject"), ["Hello templated of Zürich & Co"]);
     assert_eq!(message.field("From"), ["Front Desk <desk@example.org>"]);
@@ -88,15 +91,25 @@ fn the_templates_sender_subject_and_body_are_used_with_their_variables_filled_in
 
 #[test]
 fn a_users_text_with_line_breaks_adds_no_header_and_no_recipient() {
-    let (house, server) = house_with(Line::Plain, &[("email_templates[Two Factor Auth].emailSubject", "For {user_x_nick}")]);
-    let plain = house.newcomer("harmless").with(&["--otp", "--email", "harmless@example.org", "--set", "x_nick=nick"]).add();
+    let (house, server) =
+        house_with(Line::Plain, &[("email_templates[Two Factor Auth].emailSubject", "For {user_x_nick}")]);
+    let plain =
+        house.newcomer("harmless").with(&["--otp", "--email", "harmless@example.org", "--set", "x_nick=nick"]).add();
     let web = &every_door(&house)[4];
-    web.login(&house, &plain.asking(&|| code_in(&server.message("harmless@example.org", 1)?))).must_be_granted(web.name());
-    for (n, nick) in ["eve\r\nBcc: eve@example.net", "eve\nBcc: eve@example.net\n\nbody", "eve\r.\r\nMAIL FROM:<eve@example.net>"].iter().enumerate() {
+    web.login(&house, &plain.asking(&|| code_in(&server.message("harmless@example.org", 1)?)))
+        .must_be_granted(web.name());
+    for (n, nick) in
+        ["eve\r\nBcc: eve@example.net", "eve\nBcc: eve@example.net\n\nbody", "eve\r.\r\nMAIL FROM:<eve@example.net>"]
+            .iter()
+            .enumerate()
+    {
         let (name, address) = (format!("eve{n}"), format!("eve{n}@example.org"));
         let setting = format!("x_nick={nick}");
         let refused_when_saved = house
-            .run_with(&["user", "add", &name, "--password-stdin", "--otp", "--email", &address, "--set", &setting], "secret pass\n")
+            .run_with(
+                &["user", "add", &name, "--password-stdin", "--otp", "--email", &address, "--set", &setting],
+                "secret pass\n",
+            )
             .code()
             != 0;
         if refused_when_saved {

@@ -62,13 +62,23 @@ fn a_name_means_the_same_file_on_every_door() {
     let house = House::open();
     let user = house.newcomer("namer").add();
     let doors = every_door(&house);
-    for name in ["with blank.txt", "Grüße-日本.txt", "100% & more+plus.txt", "semi;colon,comma.txt", "hash#quest.txt"] {
+    for name in ["with blank.txt", "Grüße-日本.txt", "100% & more+plus.txt", "semi;colon,comma.txt", "hash#quest.txt"]
+    {
         for (n, writer) in doors.iter().enumerate() {
             let local = house.scratch("named");
             let bytes = write_sample(&local, 1000 + n);
-            writer.put(&house, &user.with_password(), &local, name).must_be_granted(format!("{name} by {}", writer.name()));
+            writer
+                .put(&house, &user.with_password(), &local, name)
+                .must_be_granted(format!("{name} by {}", writer.name()));
             for reader in &doors {
-                reads(&house, &**reader, &user, name, &bytes, &format!("{name} by {} for {}", writer.name(), reader.name()));
+                reads(
+                    &house,
+                    &**reader,
+                    &user,
+                    name,
+                    &bytes,
+                    &format!("{name} by {} for {}", writer.name(), reader.name()),
+                );
             }
             assert!(house.home().join("files/namer").join(name).exists(), "{name} by {}", writer.name());
         }
@@ -117,7 +127,11 @@ fn a_read_only_user_reads_on_every_door_and_writes_on_none() {
             let reply = client.put(&house, &user.with_password(), &local, name);
             assert_ne!(reply.verdict, crate::clients::Verdict::Granted, "{} wrote {name}", client.name());
         }
-        assert!(fs::read(folder.join("given.bin")).unwrap() == bytes && !folder.join("new.bin").exists(), "{}", client.name());
+        assert!(
+            fs::read(folder.join("given.bin")).unwrap() == bytes && !folder.join("new.bin").exists(),
+            "{}",
+            client.name()
+        );
     }
 }
 
@@ -148,7 +162,13 @@ fn no_door_leads_out_of_the_users_tree() {
     let tree = house.home().join("files/climber");
     fs::create_dir_all(&tree).unwrap();
     std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
-    let paths = ["../victim/secret.txt", "../../files/victim/secret.txt", "a/../../victim/secret.txt", "link/secret.txt", "..\\victim\\secret.txt"];
+    let paths = [
+        "../victim/secret.txt",
+        "../../files/victim/secret.txt",
+        "a/../../victim/secret.txt",
+        "link/secret.txt",
+        "..\\victim\\secret.txt",
+    ];
     for client in every_door(&house) {
         for path in paths {
             let (local, intruder) = (house.scratch("caught"), house.scratch("intruder"));
@@ -158,7 +178,12 @@ fn no_door_leads_out_of_the_users_tree() {
             assert!(!got.contains(canary), "{} read {path}", client.name());
             fs::write(&intruder, "overwritten").unwrap();
             client.put(&house, &user.with_password(), &intruder, path);
-            assert_eq!(fs::read_to_string(outside.join("secret.txt")).unwrap(), canary, "{} wrote {path}", client.name());
+            assert_eq!(
+                fs::read_to_string(outside.join("secret.txt")).unwrap(),
+                canary,
+                "{} wrote {path}",
+                client.name()
+            );
         }
     }
 }
@@ -190,14 +215,25 @@ fn an_upload_that_is_cut_leaves_the_old_file_whole_and_nothing_in_sight() {
     let old = house.scratch("old");
     let bytes = write_sample(&old, 50_000);
     for (scheme, door) in [("http", "http"), ("https", "https"), ("ftp", "ftp")] {
-        let client: Box<dyn Client> = every_door(&house).into_iter().find(|client| client.protocol() == scheme).unwrap();
+        let client: Box<dyn Client> =
+            every_door(&house).into_iter().find(|client| client.protocol() == scheme).unwrap();
         client.put(&house, &user.with_password(), &old, "kept.bin").must_be_granted(scheme);
         let large = house.scratch("large");
         fs::File::create(&large).unwrap().set_len(64 << 20).unwrap();
         let path = if scheme == "ftp" { "kept.bin" } else { "dav/kept.bin" };
         let mut curl = crate::program::clean_command("curl");
         // curl gives up after a second at 100 kB/s: far from the end.
-        curl.args(["-q", "-s", "-k", "--limit-rate", "100k", "--max-time", "1", "--user", &format!("{}:{}", user.name, user.password)]);
+        curl.args([
+            "-q",
+            "-s",
+            "-k",
+            "--limit-rate",
+            "100k",
+            "--max-time",
+            "1",
+            "--user",
+            &format!("{}:{}", user.name, user.password),
+        ]);
         curl.arg("--upload-file").arg(&large).arg(format!("{scheme}://{}/{path}", house.door(door)));
         let ran = run_with(curl, "");
         assert_ne!(ran.code(), 0, "{scheme}: the upload was not cut: {ran}");

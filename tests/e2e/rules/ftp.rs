@@ -72,7 +72,20 @@ fn the_code_after_the_password_works_line_by_line() {
 fn before_a_login_no_command_touches_a_file() {
     let house = House::open();
     house.newcomer("typed").add();
-    for command in ["LIST", "RETR x", "STOR x", "DELE x", "MKD x", "RNFR x", "SIZE x", "MDTM x", "CWD /", "PASV", "EPSV", "SITE CHMOD 777 x"] {
+    for command in [
+        "LIST",
+        "RETR x",
+        "STOR x",
+        "DELE x",
+        "MKD x",
+        "RNFR x",
+        "SIZE x",
+        "MDTM x",
+        "CWD /",
+        "PASV",
+        "EPSV",
+        "SITE CHMOD 777 x",
+    ] {
         let mut control = Control::open(&house);
         let reply = control.say(command);
         assert!(reply.is_empty() || reply.starts_with('5'), "{command}: {reply}");

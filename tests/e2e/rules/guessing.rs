@@ -19,11 +19,15 @@ fn after_ten_wrong_codes_over_all_doors_the_right_one_must_wait_until_somebody_u
         let client = &doors[usize::from(guess) % doors.len()];
         let wrong = user.app().wrong_code();
         // Each from an address of its own: a fresh one buys nothing.
-        client.login(&house, &user.with(&wrong).from(Ipv4Addr::new(127, 0, 5, guess + 1))).must_be_refused(client.name());
+        client
+            .login(&house, &user.with(&wrong).from(Ipv4Addr::new(127, 0, 5, guess + 1)))
+            .must_be_refused(client.name());
     }
     let code = user.code();
     for client in &doors {
-        client.login(&house, &user.with(&code)).must_be_refused(format!("{}: the right code in the pause", client.name()));
+        client
+            .login(&house, &user.with(&code))
+            .must_be_refused(format!("{}: the right code in the pause", client.name()));
     }
     house.run(&["user", "unlock", &user.name]).ok();
     doors[0].login(&house, &user.with(&user.code())).must_be_granted("after unlock");
@@ -42,7 +46,9 @@ fn wrong_passwords_of_a_stranger_do_not_keep_the_user_out() {
         assert_ne!(reply.verdict, Verdict::Granted);
     }
     for client in &doors {
-        client.login(&house, &user.with_password().from(home)).must_be_granted(format!("{} from a known address", client.name()));
+        client
+            .login(&house, &user.with_password().from(home))
+            .must_be_granted(format!("{} from a known address", client.name()));
     }
 }
 

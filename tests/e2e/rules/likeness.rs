@@ -44,9 +44,24 @@ fn another_spelling_of_a_name_is_another_name_or_the_very_user() {
     let house = House::open();
     let user = house.newcomer("spelt").enrolled().add();
     for client in every_door(&house) {
-        for name in ["Spelt", "SPELT", "spelt ", " spelt", "spelt.", "sp\u{200b}elt", "\u{ff53}pelt", "./spelt", "DOMAIN\\spelt"] {
+        for name in [
+            "Spelt",
+            "SPELT",
+            "spelt ",
+            " spelt",
+            "spelt.",
+            "sp\u{200b}elt",
+            "\u{ff53}pelt",
+            "./spelt",
+            "DOMAIN\\spelt",
+        ] {
             let reply = client.login(&house, &Login::new(name, &user.password));
-            assert_ne!(reply.verdict, crate::clients::Verdict::Granted, "{}: {name:?} with the password alone", client.name());
+            assert_ne!(
+                reply.verdict,
+                crate::clients::Verdict::Granted,
+                "{}: {name:?} with the password alone",
+                client.name()
+            );
         }
     }
 }
@@ -56,7 +71,11 @@ fn no_secret_is_in_the_log_the_audit_file_or_the_preferences_shown() {
     let mut house = House::made();
     house.set_variable("LOCKGATE_LOG", "trace");
     house.serve();
-    house.set(&[("otp_username", "account"), ("otp_password", "canary-provider-secret"), ("smtp_pass", "canary-mail-secret")]);
+    house.set(&[
+        ("otp_username", "account"),
+        ("otp_password", "canary-provider-secret"),
+        ("smtp_pass", "canary-mail-secret"),
+    ]);
     let users = enrolled_for_each_door(&house);
     let mut secrets = vec!["canary-provider-secret".to_owned(), "canary-mail-secret".to_owned()];
     for (client, user) in &users {
@@ -90,10 +109,19 @@ fn each_try_is_one_record_of_the_audit_file() {
         client.login(&house, &Login::new("nobody", "not the password")).must_be_refused(client.name());
         client.login(&house, &user.with_password()).must_be_granted(client.name());
         let fresh = records().split_off(before);
-        let results: Vec<_> = fresh.iter().map(|record| (record["user"].as_str().unwrap(), record["result"].as_str().unwrap())).collect();
-        assert!(results.contains(&("nobody", "denied")) && results.contains(&(client.name(), "granted")), "{}: {results:?}", client.name());
+        let results: Vec<_> =
+            fresh.iter().map(|record| (record["user"].as_str().unwrap(), record["result"].as_str().unwrap())).collect();
+        assert!(
+            results.contains(&("nobody", "denied")) && results.contains(&(client.name(), "granted")),
+            "{}: {results:?}",
+            client.name()
+        );
         for record in &fresh {
-            assert_eq!((&record["protocol"], &record["address"]), (&client.protocol().into(), &"127.0.0.1".into()), "{record}");
+            assert_eq!(
+                (&record["protocol"], &record["address"]),
+                (&client.protocol().into(), &"127.0.0.1".into()),
+                "{record}"
+            );
         }
         if matches!(client.protocol(), "http" | "https") {
             client.login(&house, &Login::new(hostile, "not the password"));

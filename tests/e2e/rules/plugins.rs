@@ -145,7 +145,9 @@ fn missing_plugin_is_told(house: &mut House, user: &User) {
             client.login(house, &user.with(&user.app().wrong_code())).must_be_refused(client.name());
             client.login(house, &user.with_password()).must_be_refused(client.name());
         }
-        every_door(house)[0].login(house, &user.with(&user.code())).must_be_refused("a right code that nobody can check");
+        every_door(house)[0]
+            .login(house, &user.with(&user.code()))
+            .must_be_refused("a right code that nobody can check");
     }
 }
 

@@ -106,7 +106,11 @@ fn only_true_or_false_is_a_master_switch() {
 #[test]
 fn a_users_own_setting_for_a_protocol_stands_above_the_list() {
     let house = House::open_with(&[(LIST, "ftp,ftps")]);
-    let user = house.newcomer("special").with(&["--set", "otp_auth_ftp=false", "--set", "otp_auth_sftp=true"]).enrolled().add();
+    let user = house
+        .newcomer("special")
+        .with(&["--set", "otp_auth_ftp=false", "--set", "otp_auth_sftp=true"])
+        .enrolled()
+        .add();
     password_alone_opens(&house, &user, |client| !matches!(client.protocol(), "ftps" | "sftp"));
 }
 
@@ -138,7 +142,12 @@ fn explain_tells_for_each_protocol_whether_a_code_is_due() {
     let house = House::open_with(&[(LIST, "ftp,webdav")]);
     let user = house.newcomer("asked").enrolled().add();
     let rows = house.run(&["otp", "explain", &user.name, "--json"]).json();
-    let due: Vec<&str> =
-        rows.as_array().unwrap().iter().filter(|row| row["due"] == true).filter_map(|row| row["protocol"].as_str()).collect();
+    let due: Vec<&str> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["due"] == true)
+        .filter_map(|row| row["protocol"].as_str())
+        .collect();
     assert_eq!(due, ["ftp", "webdav"], "{rows}");
 }

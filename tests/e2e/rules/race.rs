@@ -41,6 +41,10 @@ fn of_200_logins_at_once_with_one_code_exactly_one_is_let_in() {
     let granted: Vec<&Value> = answers.iter().filter(|answer| answer["granted"] == true).collect();
     assert_eq!(granted.len(), 1, "let in: {granted:#?}\nothers, for instance: {:#?}", &answers[..KINDS.len()]);
 
-    let sessions = house.audit().into_iter().filter(|record| record["result"] == "granted" && record["user"] == "contested").count();
+    let sessions = house
+        .audit()
+        .into_iter()
+        .filter(|record| record["result"] == "granted" && record["user"] == "contested")
+        .count();
     assert_eq!(sessions, 1, "the audit file tells of {sessions} sessions");
 }

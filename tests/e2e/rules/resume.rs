@@ -97,7 +97,13 @@ fn sftp(house: &House, user: &User, batch: &str) -> Ran {
     let door = house.door("sftp");
     let mut command = clean_command("sshpass");
     command.env("HOME", house.folder()).env("SSHPASS", &user.password).args(["-e", "sftp", "-q", "-F", "/dev/null"]);
-    for option in ["BatchMode=no", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "PreferredAuthentications=password"] {
+    for option in [
+        "BatchMode=no",
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "LogLevel=ERROR",
+        "PreferredAuthentications=password",
+    ] {
         command.args(["-o", option]);
     }
     command.args(["-b", "-", "-P", &door.port().to_string(), &format!("{}@{}", user.name, door.ip())]);

@@ -55,19 +55,17 @@ fn whoever_is_disabled_removed_or_given_another_password_or_factor_is_out_everyw
         ("removed", &["user", "del", "NAME"], ""),
     ];
     for (name, command, input) in cases {
-        let user = house.newcomer(name).enrolled().add();
-        // Two codes at once is what an app has: FTP goes on with its own.
-        let code = user.code();
-        let mut ftp = Lingerer::new(&house, "ftplib", &user, &code);
+        // Flagged, so that without the app no login is possible at all.
+        let user = house.newcomer(name).with(&["--otp"]).enrolled().add();
+        // Recovery codes: four logins at once are more than an app has codes for.
+        let [for_ftp, for_web, for_sftp, for_dav] = [0, 1, 2, 3].map(|n| user.recovery[n].as_str());
+        let mut ftp = Lingerer::new(&house, "ftplib", &user, for_ftp);
         let mut browser = Browser::new(&house, true, [127, 0, 0, 1].into());
-        let second = user.code();
-        let answer = browser.log_in(&user.with(&second));
+        let answer = browser.log_in(&user.with(for_web));
         assert_eq!(answer.json()["state"], "granted", "{}", answer.body);
-        let third = user.code();
-        let mut sftp = Lingerer::new(&house, "paramiko", &user, &third);
-        let dav_code = user.code();
+        let mut sftp = Lingerer::new(&house, "paramiko", &user, for_sftp);
         let dav = WebDav { tls: true };
-        dav.login(&house, &user.with(&dav_code)).must_be_granted(name);
+        dav.login(&house, &user.with(for_dav)).must_be_granted(name);
 
         let command: Vec<&str> = command.iter().map(|word| if *word == "NAME" { name } else { word }).collect();
         house.run_with(&command, input).ok();
@@ -80,7 +78,7 @@ fn whoever_is_disabled_removed_or_given_another_password_or_factor_is_out_everyw
         assert!(gone, "{name}: the cookie is still good");
         // One question of each client may be under way, and the machine may be busy.
         assert!(began.elapsed() < FOLLOWS_WITHIN * 2, "{name}: it took {:?}", began.elapsed());
-        dav.login(&house, &user.with(&dav_code)).must_be_refused(format!("{name}: a remembered login"));
+        dav.login(&house, &user.with(for_dav)).must_be_refused(format!("{name}: a remembered login"));
     }
 }
 
@@ -94,6 +92,8 @@ fn a_session_that_is_killed_by_an_administrator_is_over() {
     assert_eq!(sessions[0]["user"], "unwanted", "{sessions}");
     house.run(&["session", "kill", &id]).ok();
     assert!(waiting::holds(PATIENCE, || sftp.is_out()), "still in");
-    let empty = waiting::holds(PATIENCE, || house.run(&["session", "list", "--json"]).json().as_array().is_some_and(Vec::is_empty));
+    let empty = waiting::holds(PATIENCE, || {
+        house.run(&["session", "list", "--json"]).json().as_array().is_some_and(Vec::is_empty)
+    });
     assert!(empty, "{}", house.run(&["session", "list", "--json"]));
 }

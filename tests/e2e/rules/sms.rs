@@ -51,7 +51,10 @@ fn the_request_is_the_one_of_the_templates() {
     let [request] = &requests[..] else { panic!("one request was wanted: {requests:#?}") };
     assert_eq!(request.method, "POST");
     assert_eq!(request.target, format!("/2010-04-01/Accounts/{ACCOUNT}/Messages.json"));
-    assert_eq!(request.field("authorization"), Some(format!("Basic {}", base64(&format!("{ACCOUNT}:{TOKEN}"))).as_str()));
+    assert_eq!(
+        request.field("authorization"),
+        Some(format!("Basic {}", base64(&format!("{ACCOUNT}:{TOKEN}"))).as_str())
+    );
     assert_eq!(request.field("content-type"), Some("application/x-www-form-urlencoded"));
     assert_eq!(request.field("host"), Some(provider.address().to_string().as_str()));
     let code = request.form("Body").unwrap();
@@ -131,7 +134,9 @@ fn a_sent_code_is_good_only_where_it_was_asked_for() {
             }
             Some(code)
         };
-        client.login(&house, &user.asking(&elsewhere)).must_be_granted(format!("{}: where it was asked for", client.name()));
+        client
+            .login(&house, &user.asking(&elsewhere))
+            .must_be_granted(format!("{}: where it was asked for", client.name()));
     }
 }
 
@@ -162,7 +167,8 @@ fn a_provider_that_fails_ends_in_a_refusal_and_a_line_in_the_log() {
             client.login(&house, &user.with_password()).must_be_refused(format!("{} with {mood:?}", client.name()));
             assert!(provider.code(&number, 1).is_some(), "{}: the provider was not asked", client.name());
         }
-        let failures = house.audit().into_iter().filter(|record| record["kind"] == "code_sent" && record["delivered"] == false);
+        let failures =
+            house.audit().into_iter().filter(|record| record["kind"] == "code_sent" && record["delivered"] == false);
         assert!(failures.count() > 0, "{mood:?} is not in the audit file");
     }
 }

@@ -22,7 +22,10 @@ fn key_of(house: &House, user: &str) -> PathBuf {
 /// Every way in.
 fn ways(house: &House, user: &str) -> Vec<OpenSsh> {
     let key = key_of(house, user);
-    [Method::Any, Method::Password, Method::KeyboardInteractive, Method::Compound, Method::Key(key)].into_iter().map(OpenSsh).collect()
+    [Method::Any, Method::Password, Method::KeyboardInteractive, Method::Compound, Method::Key(key)]
+        .into_iter()
+        .map(OpenSsh)
+        .collect()
 }
 
 #[test]
@@ -91,15 +94,29 @@ fn no_shell_no_command_and_no_forwarding_are_to_be_had() {
     let house = House::open();
     let user = house.newcomer("shellless").add();
     let door = house.door("sftp");
-    let cases: [&[&str]; 4] = [&["id"], &["-s", "no-such-subsystem"], &["-N", "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:0:127.0.0.1:1"], &["-W", "127.0.0.1:22"]];
+    let cases: [&[&str]; 4] = [
+        &["id"],
+        &["-s", "no-such-subsystem"],
+        &["-N", "-o", "ExitOnForwardFailure=yes", "-R", "127.0.0.1:0:127.0.0.1:1"],
+        &["-W", "127.0.0.1:22"],
+    ];
     for case in cases {
         let mut ssh = clean_command("sshpass");
-        ssh.env("HOME", house.folder()).env("SSHPASS", &user.password).args(["-e", "timeout", "20", "ssh", "-F", "/dev/null"]);
-        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "PreferredAuthentications=password"] {
+        ssh.env("HOME", house.folder()).env("SSHPASS", &user.password).args([
+            "-e",
+            "timeout",
+            "20",
+            "ssh",
+            "-F",
+            "/dev/null",
+        ]);
+        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "PreferredAuthentications=password"]
+        {
             ssh.args(["-o", option]);
         }
         ssh.args(["-p", &door.port().to_string()]);
-        let (options, rest) = if case[0].starts_with('-') && case[0] != "-s" { (case, &[][..]) } else { (&[][..], case) };
+        let (options, rest) =
+            if case[0].starts_with('-') && case[0] != "-s" { (case, &[][..]) } else { (&[][..], case) };
         let target = format!("{}@{}", user.name, door.ip());
         match rest {
             ["-s", subsystem] => ssh.args(["-s", &target, subsystem]),
@@ -119,7 +136,15 @@ fn the_legacy_copy_protocol_is_off_unless_it_is_switched_on() {
     std::fs::write(&local, "x").unwrap();
     let door = house.door("sftp");
     let mut scp = clean_command("sshpass");
-    scp.env("HOME", house.folder()).env("SSHPASS", &user.password).args(["-e", "timeout", "20", "scp", "-O", "-F", "/dev/null"]);
+    scp.env("HOME", house.folder()).env("SSHPASS", &user.password).args([
+        "-e",
+        "timeout",
+        "20",
+        "scp",
+        "-O",
+        "-F",
+        "/dev/null",
+    ]);
     scp.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-P", &door.port().to_string()]);
     scp.arg(&local).arg(format!("{}@{}:legacy.txt", user.name, door.ip()));
     let ran = run_with(scp, "");
@@ -132,7 +157,15 @@ fn no_weak_algorithm_is_offered_and_strict_and_hybrid_key_exchange_are() {
     let house = House::open();
     let door = house.door("sftp");
     let mut ssh = clean_command("ssh");
-    ssh.env("HOME", house.folder()).args(["-vvv", "-F", "/dev/null", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"]);
+    ssh.env("HOME", house.folder()).args([
+        "-vvv",
+        "-F",
+        "/dev/null",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "StrictHostKeyChecking=no",
+    ]);
     ssh.args(["-o", "UserKnownHostsFile=/dev/null", "-p", &door.port().to_string(), &format!("x@{}", door.ip())]);
     let said = run_with(ssh, "").stderr;
     let offer = said.split("peer server KEXINIT proposal").nth(1).unwrap_or_else(|| panic!("no proposal in {said}"));

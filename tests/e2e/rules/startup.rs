@@ -39,7 +39,10 @@ fn what_is_secret_in_a_home_is_for_its_owner_alone() {
     let house = House::made();
     let files = ["prefs.xml", "keys/ssh_host_ed25519_key", "keys/tls.key", "keys/secret.key", "lockgate.db"];
     for name in files {
-        let mode = fs::metadata(house.home().join(name)).unwrap_or_else(|cause| panic!("{name}: {cause}")).permissions().mode();
+        let mode = fs::metadata(house.home().join(name))
+            .unwrap_or_else(|cause| panic!("{name}: {cause}"))
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o077, 0, "{name} has mode {mode:o}");
     }
 }
@@ -58,11 +61,30 @@ fn a_broken_prefs_file_is_refused_at_start_in_one_line_with_its_place() {
     let good = fs::read_to_string(house.prefs_file()).unwrap();
     let cases = [
         ("no XML", "<server_prefs type=\"properties\">".to_owned(), "line"),
-        ("a wrong type", good.replace("<otp_validated_logins>true<", "<otp_validated_logins>maybe<"), "otp_validated_logins"),
-        ("a doubled switch", good.replace("<otp_validated_logins>", "<otp_validated_logins>true</otp_validated_logins><otp_validated_logins>"), "otp_validated_logins"),
-        ("a missing switch", good.replace("<otp_validated_logins>true</otp_validated_logins>", ""), "otp_validated_logins"),
+        (
+            "a wrong type",
+            good.replace("<otp_validated_logins>true<", "<otp_validated_logins>maybe<"),
+            "otp_validated_logins",
+        ),
+        (
+            "a doubled switch",
+            good.replace(
+                "<otp_validated_logins>",
+                "<otp_validated_logins>true</otp_validated_logins><otp_validated_logins>",
+            ),
+            "otp_validated_logins",
+        ),
+        (
+            "a missing switch",
+            good.replace("<otp_validated_logins>true</otp_validated_logins>", ""),
+            "otp_validated_logins",
+        ),
         ("a misspelt switch", good.replace("otp_validated_logins>", "otp_validated_login>"), "otp_validated_login"),
-        ("a document type", good.replace("<server_prefs", "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>\n<server_prefs"), "DOCTYPE"),
+        (
+            "a document type",
+            good.replace("<server_prefs", "<!DOCTYPE x [<!ENTITY e SYSTEM \"file:///etc/passwd\">]>\n<server_prefs"),
+            "DOCTYPE",
+        ),
     ];
     for (what, text, word) in cases {
         assert_ne!(text, good, "{what} was not made");
@@ -164,7 +186,16 @@ fn the_server_stops_when_told_to_and_lets_a_transfer_finish() {
     let local = house.scratch("large.bin");
     let mut curl = clean_command("curl");
     // Three seconds at this rate.
-    curl.args(["-q", "-s", "-S", "--limit-rate", "1M", "--user", &format!("{}:{}", user.name, user.password), "--output"]);
+    curl.args([
+        "-q",
+        "-s",
+        "-S",
+        "--limit-rate",
+        "1M",
+        "--user",
+        &format!("{}:{}", user.name, user.password),
+        "--output",
+    ]);
     curl.arg(&local).arg(format!("http://{}/api/v1/files/large.bin", house.door("http")));
     let mut transfer = curl.spawn().unwrap();
     let begun = waiting::holds(Duration::from_secs(20), || fs::metadata(&local).is_ok_and(|facts| facts.len() > 0));

@@ -29,7 +29,9 @@ fn silent_connections_from_one_address_keep_nobody_out() {
         let began = Instant::now();
         client.login(&house, &user.with_password().from([127, 0, 0, 5].into())).must_be_granted(client.name());
         assert!(began.elapsed() < Duration::from_secs(5), "{} took {:?}", client.name(), began.elapsed());
-        client.login(&house, &user.with_password()).must_be_granted(format!("{} from the crowded address", client.name()));
+        client
+            .login(&house, &user.with_password())
+            .must_be_granted(format!("{} from the crowded address", client.name()));
     }
 }
 
@@ -50,7 +52,8 @@ fn a_stranger_is_sent_away_when_the_login_grace_is_over_whatever_it_trickles() {
             match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(cause) if matches!(cause.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+                Err(cause) if matches!(cause.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                }
                 Err(_) => break,
             }
         }
@@ -108,7 +111,14 @@ fn tls_doors_refuse_foreign_protocols_and_old_versions() {
 fn health_is_told_without_a_login_and_nothing_else_is() {
     let house = House::open();
     let door = house.door("http");
-    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/api/v1/list/", 401), ("/api/v1/me", 401), ("/dav/", 401), ("/metrics", 401)] {
+    for (path, status) in [
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/api/v1/list/", 401),
+        ("/api/v1/me", 401),
+        ("/dav/", 401),
+        ("/metrics", 401),
+    ] {
         let mut curl = clean_command("curl");
         curl.args(["-q", "-s", "-o", "/dev/null", "-w", "%{http_code}", &format!("http://{door}{path}")]);
         let got = run_with(curl, "").ok();

@@ -55,8 +55,24 @@ fn a_neighbour_of_the_prefix_is_not_webdav() {
     let user = house.newcomer("prefixed").add();
     for path in ["/davx/", "/dav%2f..", "/DAV/"] {
         let mut curl = clean_command("curl");
-        curl.args(["-q", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PROPFIND", "-H", "Depth: 0", "--path-as-is"]);
-        curl.args(["--user", &format!("{}:{}", user.name, user.password), &format!("http://{}{path}", house.door("http"))]);
+        curl.args([
+            "-q",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-X",
+            "PROPFIND",
+            "-H",
+            "Depth: 0",
+            "--path-as-is",
+        ]);
+        curl.args([
+            "--user",
+            &format!("{}:{}", user.name, user.password),
+            &format!("http://{}{path}", house.door("http")),
+        ]);
         let status = run_with(curl, "").ok();
         assert_ne!(status, "207", "{path}");
     }

@@ -45,7 +45,11 @@ pub struct Message {
 impl Message {
     /// The values of one field.
     pub fn field(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 }
 
@@ -75,7 +79,9 @@ impl MailServer {
         let messages = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&messages);
         thread::spawn(move || {
-            for value in output.lines().map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
+            for value in
+                output.lines().map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+            {
                 if let Some(port) = value["port"].as_u64() {
                     let _ = lines.send(port);
                 } else {

@@ -84,7 +84,9 @@ impl Provider {
     /// The preferences of a server that sends its codes through it, in the words of CrushFTP's manual for Twilio.
     pub fn prefs(&self) -> Vec<(&'static str, String)> {
         let host = self.address;
-        let url = format!("http://{{otp_username}}:{{otp_password}}@{host}/2010-04-01/Accounts/{{otp_username}}/Messages.json");
+        let url = format!(
+            "http://{{otp_username}}:{{otp_password}}@{host}/2010-04-01/Accounts/{{otp_username}}/Messages.json"
+        );
         vec![
             ("otp_username", ACCOUNT.to_owned()),
             ("otp_password", TOKEN.to_owned()),
@@ -113,7 +115,6 @@ impl Provider {
     pub fn code(&self, number: &str, nth: usize) -> Option<String> {
         waiting::until(PATIENCE, || self.sent_to(number).get(nth - 1)?.form("Body"))
     }
-
 }
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -146,7 +147,10 @@ fn converse(state: &Mutex<State>, stream: TcpStream) {
 }
 
 fn answer(status: u16, body: &str) -> String {
-    format!("HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {

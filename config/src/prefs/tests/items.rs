@@ -87,13 +87,52 @@ const SMS: &str = "<pluginName>sms</pluginName><enabled>true</enabled><subItem>b
 fn check_sms(read: &Prefs) {
     let plugin = &read.plugins[0];
     assert_eq!(
-        (plugin.name.as_str(), plugin.instance.as_deref(), plugin.file.as_str()),
-        ("sms", Some("backup"), "lockgate_sms.so")
+        (plugin.name.as_str(), plugin.instance.as_deref(), plugin.file.as_deref()),
+        ("sms", Some("backup"), None)
     );
     let names: Vec<_> = plugin.settings.iter().map(|setting| setting.name.as_str()).collect();
     assert_eq!(names, ["url", "apiKey"]);
     assert_eq!(plugin.settings[0].value, SettingValue::Text("https://x/".to_owned()));
     assert!(matches!(&plugin.settings[1].value, SettingValue::Secret(secret) if secret.masked() == "env:SMS_KEY"));
+}
+
+#[test]
+fn an_enabled_plugin_whose_name_no_channel_can_have_is_refused_and_one_that_is_off_is_kept() {
+    let entry = |name: &str, enabled: bool| {
+        format!(
+            "<plugins><plugins_subitem type=\"properties\"><pluginName>{name}</pluginName><enabled>{enabled}</enabled></plugins_subitem></plugins>"
+        )
+    };
+    for name in ["CrushDuo", "my_factor", "a-name-that-is-longer-than-anybody-needs"] {
+        assert!(refused(&entry(name, true)).contains("cannot be put to use"), "{name}");
+        assert_eq!(prefs(&entry(name, false)).plugins[0].name, name);
+    }
+    refused("<otp_channels>totp,my_factor</otp_channels>");
+}
+
+#[test]
+fn a_way_of_sending_that_no_enabled_plugin_serves_is_warned_about() {
+    let plugin = |name: &str, more: &str| {
+        format!(
+            "<plugins_subitem type=\"properties\"><pluginName>{name}</pluginName><enabled>true</enabled>{more}</plugins_subitem>"
+        )
+    };
+    let with = |keys: &str, plugins: &[String]| warnings(&format!("{keys}<plugins>{}</plugins>", plugins.concat()));
+    let request = "<otp_url>https://sms.example.com/?{otp_token}</otp_url>";
+    let mail = "<otp_url>SMTP</otp_url><smtp_server>localhost</smtp_server>";
+    assert!(with(request, &[plugin("totp", "")]).contains("plugin sms is not enabled"));
+    assert!(with(mail, &[plugin("totp", "")]).contains("plugin email is not enabled"));
+    let elsewhere =
+        with(&format!("{request}<otp_channels>totp</otp_channels>"), &[plugin("totp", ""), plugin("sms", "")]);
+    assert!(elsewhere.contains("otp_channels does not name sms"));
+    assert!(with("", &[plugin("sms", "")]).contains("otp_channels names totp"));
+    let idle = with("<smtp_server>localhost</smtp_server>", &[plugin("totp", ""), plugin("email", "")]);
+    assert!(idle.contains("otp_url is not SMTP"));
+    let both = with(
+        request,
+        &[plugin("totp", ""), plugin("sms", ""), plugin("email", "<smtp_server>localhost</smtp_server>")],
+    );
+    assert!(!both.contains("otp_url") && !both.contains("smtp_server") && !both.contains("otp_channels"), "{both}");
 }
 
 #[test]

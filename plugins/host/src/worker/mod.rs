@@ -8,9 +8,11 @@
 //! Never: reads a configuration, holds a secret beyond a call, outlives the server (the socket's end is its end).
 
 mod calls;
+mod group;
 mod sandbox;
 
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -22,12 +24,15 @@ use lockgate_plugin::exchange::{self, Table};
 
 use crate::wire::{self, Ask, Description, Report, Request};
 use calls::Calls;
+use sandbox::Handed;
 pub(crate) use sandbox::PASSED;
 
 /// Runs the hidden command `plugin-worker FILE`; returns only where it was not started by a server.
 ///
-/// The very first thing that a process does: before any thread, runtime or descriptor of its own. Standard input is the
-/// socket to the server. Blocks until the server closes it, and then ends the process without further ado.
+/// The very first thing that a process does: before any thread, runtime or descriptor of its own. In the places of the
+/// standard descriptors are the socket to the server, the open file to load, and the folder that the plugin may read
+/// where there is one; `file` is only its name. Blocks until the server closes the socket, and then ends the process
+/// without further ado.
 pub fn run(file: &Path) -> ExitCode {
     match serve(file) {
         Ok(()) => calls::end(),
@@ -36,12 +41,13 @@ pub fn run(file: &Path) -> ExitCode {
 }
 
 fn serve(file: &Path) -> io::Result<()> {
-    let socket = UnixStream::from(sandbox::keep_only_the_socket()?);
+    let Handed { socket, object, folder } = sandbox::keep_only_what_was_handed()?;
+    let socket = UnixStream::from(socket);
     socket.peer_addr()?;
     let voice: &'static Voice = Box::leak(Box::new(Voice(Mutex::new(socket.try_clone()?))));
     let mut ear = io::BufReader::new(socket);
 
-    let sandbox = match sandbox::shut_in(file) {
+    let sandbox = match sandbox::shut_in(&object, folder) {
         Ok(sandbox) => sandbox,
         Err(error) => return voice.say(&Report::Refused(format!("the worker cannot give up its rights: {error}"))),
     };
@@ -49,7 +55,7 @@ fn serve(file: &Path) -> io::Result<()> {
         // A server that does not listen any more ends this process by itself.
         let _ = voice.say(&Report::Log { level, text: text.to_owned() });
     });
-    let table = match load(file) {
+    let table = match load(object, file) {
         Ok(table) => table,
         Err(why) => return voice.say(&Report::Refused(why)),
     };
@@ -80,11 +86,15 @@ fn serve(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Loads the object and reads its table.
-fn load(file: &Path) -> Result<Table, String> {
+/// Loads the object and reads its table. `file` is what it is called in messages.
+fn load(object: OwnedFd, file: &Path) -> Result<Table, String> {
+    // The very object that the server looked at, whatever stands in its place by now.
+    let path = format!("/proc/self/fd/{}", object.as_raw_fd());
     // SAFETY: loading runs the object's constructors. That is what this process is for: the file passed the checks of
     // the server, and the rights that it could abuse were given up before.
-    let library = unsafe { Library::open(Some(file), RTLD_NOW | RTLD_LOCAL) }.map_err(|error| shown(&error))?;
+    let library = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|error| shown(&error).replace(&path, &file.display().to_string()))?;
+    drop(object);
     // Never unloaded; see above.
     let library = Box::leak(Box::new(library));
     // SAFETY: the type is what the header says of this one name.

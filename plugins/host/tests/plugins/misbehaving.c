@@ -23,6 +23,12 @@
 #ifndef NAME
 #define NAME "misbehaving"
 #endif
+#ifndef ROLES
+#define ROLES (LOCKGATE_DELIVERS | LOCKGATE_VERIFIES)
+#endif
+#ifndef CLOSE
+#define CLOSE NULL
+#endif
 
 static const lockgate_host *host;
 static int running, most;
@@ -119,6 +125,28 @@ static int32_t act(lockgate_call *call, const uint8_t *word, size_t len) {
     if (!fork()) for (;;) pause();
     for (;;) pause();
   }
+  if (is(word, len, "escape")) { /* a process that tries to leave the worker's group */
+    char text[64], tried;
+    int ends[2];
+    if (pipe(ends)) return LOCKGATE_ERROR;
+    int pid = fork();
+    if (!pid) {
+      setsid();
+      setpgid(0, 0);
+      if (write(ends[1], "", 1) < 0) _exit(1);
+      for (;;) pause();
+    }
+    if (read(ends[0], &tried, 1) != 1) return LOCKGATE_ERROR;
+    snprintf(text, sizeof text, "%d", pid);
+    set(call, "prompt", text);
+    return LOCKGATE_OK;
+  }
+  if (len > 5 && !memcmp(word, "read ", 5)) {
+    char path[200];
+    snprintf(path, sizeof path, "%.*s", (int)len - 5, (const char *)word + 5);
+    set(call, "prompt", open(path, O_RDONLY) >= 0 ? "read" : strerror(errno));
+    return LOCKGATE_OK;
+  }
   if (is(word, len, "together")) { /* how many calls run at once */
     char text[16];
     int now = __atomic_add_fetch(&running, 1, __ATOMIC_SEQ_CST), seen = __atomic_load_n(&most, __ATOMIC_SEQ_CST);
@@ -156,6 +184,12 @@ static int32_t open_(const lockgate_host *its, lockgate_call *call, void **insta
   return LOCKGATE_OK;
 }
 
+/* A way to close that leaves what was forked behind. */
+static inline void leave(void *instance) {
+  (void)instance;
+  _exit(0);
+}
+
 static int32_t yes(void *instance, lockgate_call *call) {
   (void)instance, (void)call;
   return LOCKGATE_OK;
@@ -177,8 +211,8 @@ static int32_t verify(void *instance, lockgate_call *call) {
 
 #ifndef NOTHING
 const lockgate_plugin *lockgate_plugin_v1(void) {
-  static lockgate_plugin plugin = {ABI, SIZE, LOCKGATE_DELIVERS | LOCKGATE_VERIFIES, FLAGS, NAME, "1", "misbehaves", NULL,
-      open_, NULL, yes, NULL, begin, verify, NULL, NULL};
+  static lockgate_plugin plugin = {ABI, SIZE, ROLES, FLAGS, NAME, "1", "misbehaves", NULL,
+      open_, CLOSE, yes, NULL, begin, verify, NULL, NULL};
   return &plugin;
 }
 #endif

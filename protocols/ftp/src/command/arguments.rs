@@ -64,7 +64,11 @@ pub(super) fn active_address(argument: &[u8]) -> Result<SocketAddr, Reply> {
     let mut parts = argument.trim_ascii().split(|byte| *byte == b',');
     for byte in &mut bytes {
         let part = parts.next().ok_or(say::BAD_ARGUMENT)?;
-        *byte = number(part).ok().filter(|_| part.len() <= 3).and_then(|n| u8::try_from(n).ok()).ok_or(say::BAD_ARGUMENT)?;
+        *byte = number(part)
+            .ok()
+            .filter(|_| part.len() <= 3)
+            .and_then(|n| u8::try_from(n).ok())
+            .ok_or(say::BAD_ARGUMENT)?;
     }
     if parts.next().is_some() {
         return Err(say::BAD_ARGUMENT);

@@ -32,7 +32,9 @@ fn a_password_is_taken_exactly_as_typed() {
 
 #[test]
 fn another_protocol_is_known_by_its_first_word() {
-    for line in ["GET / HTTP/1.1", "post /login", "SSH-2.0-OpenSSH", "Host: x", "\x16\x03\x01", "", "PRI * HTTP/2.0", "{}"] {
+    for line in
+        ["GET / HTTP/1.1", "post /login", "SSH-2.0-OpenSSH", "Host: x", "\x16\x03\x01", "", "PRI * HTTP/2.0", "{}"]
+    {
         assert!(matches!(parse(line.as_bytes()), Err(Fault::Foreign)), "{line}");
     }
     assert!(matches!(parse(b"HELO x"), Err(Fault::Unknown)));
@@ -41,12 +43,28 @@ fn another_protocol_is_known_by_its_first_word() {
 #[test]
 fn an_address_for_active_mode_is_six_bytes_or_nothing() {
     assert!(matches!(inside_of("PORT 127,0,0,1,4,1"), Inside::Port(at) if at == "127.0.0.1:1025".parse().unwrap()));
-    for bad in ["1,2,3,4,5", "1,2,3,4,5,6,7", "256,0,0,1,4,1", "1,2,3,4,x,6", "+1,2,3,4,5,6", "1,,3,4,5,6", "0001,2,3,4,5,6", ""] {
+    for bad in [
+        "1,2,3,4,5",
+        "1,2,3,4,5,6,7",
+        "256,0,0,1,4,1",
+        "1,2,3,4,x,6",
+        "+1,2,3,4,5,6",
+        "1,,3,4,5,6",
+        "0001,2,3,4,5,6",
+        "",
+    ] {
         assert_eq!(code_of(&format!("PORT {bad}")), 501, "{bad}");
     }
     assert!(matches!(inside_of("EPRT |2|::1|2000|"), Inside::Port(at) if at == "[::1]:2000".parse().unwrap()));
     assert!(matches!(inside_of("EPRT $1$127.0.0.1$2000$"), Inside::Port(_)));
-    for (bad, code) in [("|1|::1|2000|", 501), ("|3|x|1|", 501), ("|3|127.0.0.1|1|", 522), ("|1|127.0.0.1|70000|", 501), ("||||", 501), ("", 501)] {
+    for (bad, code) in [
+        ("|1|::1|2000|", 501),
+        ("|3|x|1|", 501),
+        ("|3|127.0.0.1|1|", 522),
+        ("|1|127.0.0.1|70000|", 501),
+        ("||||", 501),
+        ("", 501),
+    ] {
         assert_eq!(code_of(&format!("EPRT {bad}")), code, "{bad}");
     }
 }
@@ -63,7 +81,9 @@ fn restarts_and_ranges_are_plain_numbers() {
 
 #[test]
 fn facts_are_changed_by_name() {
-    let Inside::Mff(changes, name) = inside_of("MFF Modify=20241124103200;UNIX.mode=0640; a b") else { panic!("no MFF") };
+    let Inside::Mff(changes, name) = inside_of("MFF Modify=20241124103200;UNIX.mode=0640; a b") else {
+        panic!("no MFF")
+    };
     assert_eq!((changes.mode, name.as_slice()), (Some(0o640), &b"a b"[..]));
     assert_eq!(code_of("MFF Type=dir; a"), 501);
     assert_eq!(code_of("MFMT 2024 a"), 501);
@@ -87,7 +107,9 @@ fn options_of_listings_keep_what_is_known() {
 #[test]
 fn a_checksum_can_have_a_range_behind_a_quoted_name() {
     assert!(matches!(inside_of("XCRC a 1 2"), Inside::Check(Digest::Crc32, None, name) if name == b"a 1 2"));
-    assert!(matches!(inside_of("XCRC \"a b\" 1 2"), Inside::Check(Digest::Crc32, Some((1, 2)), name) if name == b"a b"));
+    assert!(
+        matches!(inside_of("XCRC \"a b\" 1 2"), Inside::Check(Digest::Crc32, Some((1, 2)), name) if name == b"a b")
+    );
     assert!(matches!(inside_of("XSHA256 \"a\" 9"), Inside::Check(Digest::Sha256, Some((0, 9)), _)));
 }
 

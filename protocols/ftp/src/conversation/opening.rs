@@ -150,7 +150,8 @@ impl Talk {
             Stage::Visitor(_) => (Shown::all(), Digest::Sha256),
         };
         let star = |chosen: bool| if chosen { "*" } else { "" };
-        let mlst = Shown::FACTS.into_iter().enumerate().map(|(place, fact)| format!("{fact}{};", star(facts.has(place))));
+        let mlst =
+            Shown::FACTS.into_iter().enumerate().map(|(place, fact)| format!("{fact}{};", star(facts.has(place))));
         let hash = Digest::ALL.into_iter().map(|known| format!("{}{}", known.as_str(), star(known == digest)));
         lines.extend(["UTF8", "TVFS", "EPSV"].map(String::from));
         if settings.active_mode {

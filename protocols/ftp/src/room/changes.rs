@@ -60,7 +60,9 @@ impl Room {
                 (Facts { modified: changes.modified, mode: changes.mode, ..Facts::default() }, name, reply)
             }
             Inside::SiteChmod(mode, name) => (Facts { mode: Some(mode), ..Facts::default() }, name, say::MODE_CHANGED),
-            Inside::SiteUtime(time, name) => (Facts { modified: Some(time), ..Facts::default() }, name, say::TIMES_CHANGED),
+            Inside::SiteUtime(time, name) => {
+                (Facts { modified: Some(time), ..Facts::default() }, name, say::TIMES_CHANGED)
+            }
             _ => return Err(say::NOT_HERE),
         };
         self.vfs().set_facts(&self.path(&name)?, facts).await.map_err(|error| refused(&error))?;

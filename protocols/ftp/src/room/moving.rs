@@ -30,7 +30,9 @@ impl Room {
         let job = match command {
             Inside::Retr(name) => {
                 let path = self.path(&name)?;
-                self.errand(format!("RETR {}", shown(path.as_bytes())), guard, |errand| retrieve(errand, path, restart, how))
+                self.errand(format!("RETR {}", shown(path.as_bytes())), guard, |errand| {
+                    retrieve(errand, path, restart, how)
+                })
             }
             Inside::Stor(name) => {
                 let intent = match restart {
@@ -47,7 +49,9 @@ impl Room {
             }
             Inside::List(rows, name) => {
                 let listing = Listing { cwd: self.cwd.clone(), name, rows, facts: self.facts };
-                self.errand(format!("a listing of {}", shown(self.cwd.as_bytes())), guard, |errand| list(errand, listing))
+                self.errand(format!("a listing of {}", shown(self.cwd.as_bytes())), guard, |errand| {
+                    list(errand, listing)
+                })
             }
             _ => {
                 let name = unique_name()?;

@@ -107,7 +107,9 @@ impl Reading<'_> {
                 self.progress.moved(length as u64);
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted => {
+                Ok(true)
+            }
             Err(error) => Err(Cut::Broken(error)),
         }
     }

@@ -149,17 +149,15 @@ impl Engine {
         if let Some(failure) = &writer.failure {
             return Err(failure.clone().into());
         }
-        let upload = writer.upload.as_mut().ok_or_else(Failure::bad_handle)?;
+        let upload = writer.upload.as_ref().ok_or_else(Failure::bad_handle)?;
         if let Some((uid, gid)) = attrs.owner {
             let now = upload.metadata();
             if (now.uid, now.gid) != (uid, gid) {
                 return Err(no_owner().into());
             }
         }
-        if let Some(length) = attrs.size
-            && let Err(error) = upload.set_len(length).await
-        {
-            return Err(writer.fail(error).into());
+        if let Some(length) = attrs.size {
+            writer.set_len(length).await?;
         }
         writer.facts = merge(writer.facts, attrs.facts());
         if let Some(upload) = &mut writer.upload {
@@ -303,6 +301,15 @@ impl Writer {
     pub(super) async fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Failure> {
         let upload = self.upload.as_mut().ok_or_else(Failure::bad_handle)?;
         match upload.write_at(at, bytes).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Cuts or extends, or remembers why not.
+    pub(super) async fn set_len(&mut self, length: u64) -> Result<(), Failure> {
+        let upload = self.upload.as_mut().ok_or_else(Failure::bad_handle)?;
+        match upload.set_len(length).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.fail(error)),
         }

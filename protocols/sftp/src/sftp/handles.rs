@@ -99,6 +99,14 @@ impl Handles {
         }
     }
 
+    /// The writer that was opened by this name and is still well.
+    pub(crate) fn writer_of(&mut self, path: &VPath) -> Option<&mut Writer> {
+        self.open.values_mut().filter(|handle| handle.path == *path).find_map(|handle| match &mut handle.open {
+            Open::Writer(writer) if writer.upload.is_some() => Some(writer),
+            Open::Writer(_) | Open::Reader(_) | Open::Folder(_) => None,
+        })
+    }
+
     /// Ends a handle.
     pub(crate) fn take(&mut self, number: u32) -> Option<Handle> {
         self.open.remove(&number)

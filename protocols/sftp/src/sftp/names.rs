@@ -33,19 +33,25 @@ impl Engine {
         Ok(done(id))
     }
 
-    /// Sets what the client sent; a length too, which is a small upload in place.
-    pub(super) async fn set_attrs(&self, path: &VPath, attrs: Attrs) -> Result<(), No> {
+    /// Sets what the client sent; a length too, which is a small upload in place, or one's own that is under way.
+    pub(super) async fn set_attrs(&mut self, path: &VPath, attrs: Attrs) -> Result<(), No> {
         if let Some(owner) = attrs.owner {
             let now = self.vfs.stat(path).await?;
             if (now.uid, now.gid) != owner {
                 return Err(no_owner().into());
             }
         }
-        if let Some(length) = attrs.size {
-            let intent = Intent::Patch { offset: None, append: false };
-            let mut upload = self.vfs.create(path, intent, OnAbort::Keep).await?;
-            upload.set_len(length).await?;
-            upload.commit().await?;
+        match attrs.size {
+            None => {}
+            Some(length) => match self.handles.writer_of(path) {
+                Some(writer) => writer.set_len(length).await?,
+                None => {
+                    let intent = Intent::Patch { offset: None, append: false };
+                    let mut upload = self.vfs.create(path, intent, OnAbort::Keep).await?;
+                    upload.set_len(length).await?;
+                    upload.commit().await?;
+                }
+            },
         }
         if attrs.facts() != Facts::default() {
             self.vfs.set_facts(path, attrs.facts()).await?;

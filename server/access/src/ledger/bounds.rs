@@ -8,6 +8,18 @@ pub(super) const MAX_KEY: usize = 512;
 /// The longest value, in bytes.
 pub(super) const MAX_VALUE: usize = 64 * 1024;
 
+/// What strangers can have counted without knowing anything: names that are nobody's, addresses. Each of these kinds is bounded
+/// by forgetting the oldest; a count that is pushed out by so many others would have been forgotten within the day. What a
+/// stranger cannot make (used codes, wrong codes, bans) is never dropped to make room.
+pub(super) const STRANGE: [&str; 4] = ["password/", "strangers/", "failed/", "paused/"];
+/// How many of each kind are kept.
+pub(super) const STRANGE_ROWS: u64 = 100_000;
+
+/// Refuses what a store could not hold as a number.
+pub(super) fn check_number(n: u64) -> Result<(), LedgerError> {
+    if n > i64::MAX as u64 { Err(refused("a high-water mark is at most 2^63 - 1")) } else { Ok(()) }
+}
+
 /// Refuses what is no key. A key that could be cut or folded by a store might be two things at once.
 pub(super) fn check_key(key: &str) -> Result<(), LedgerError> {
     if key.is_empty() { Err(refused("a key cannot be empty")) } else { check_prefix(key) }

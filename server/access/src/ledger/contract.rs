@@ -24,6 +24,8 @@ struct Bench {
 
 const START_MS: u64 = 1_700_000_000_000;
 const MINUTE: Duration = Duration::from_secs(60);
+/// How much of strangers' doings is kept here.
+const STRANGE_ROWS: u64 = 20;
 
 impl Bench {
     fn clock() -> (Clock, Arc<AtomicU64>) {
@@ -34,7 +36,9 @@ impl Bench {
 
     async fn memory() -> Self {
         let (clock, hand) = Self::clock();
-        let one: Arc<dyn Ledger> = Arc::new(MemoryLedger::with_clock(clock));
+        let mut ledger = MemoryLedger::with_clock(clock);
+        ledger.strange_rows = STRANGE_ROWS;
+        let one: Arc<dyn Ledger> = Arc::new(ledger);
         Self { two: one.clone(), one, hand, _folder: None }
     }
 
@@ -43,7 +47,9 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let open = async || {
             let pools = lockgate_users::sqlite::connect(&folder.path().join("lockgate.db")).await.unwrap();
-            Arc::new(SqliteLedger::within(pools, clock.clone()).await.unwrap()) as Arc<dyn Ledger>
+            let mut ledger = SqliteLedger::within(pools, clock.clone()).await.unwrap();
+            ledger.strange_rows = STRANGE_ROWS;
+            Arc::new(ledger) as Arc<dyn Ledger>
         };
         let (one, two) = (open().await, open().await);
         Self { one, two, hand, _folder: Some(folder) }
@@ -109,6 +115,78 @@ async fn of_64_that_take_one_value_at_once_exactly_one_gets_it(bench: Bench) {
             .await;
         assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [b"state"], "round {round}");
     }
+}
+
+async fn of_64_that_raise_one_mark_at_once_each_number_wins_once(bench: Bench) {
+    for round in 0..10 {
+        let key = format!("step/{round}");
+        let same = bench
+            .race(|ledger| {
+                let key = key.clone();
+                async move { ledger.raise(&key, 7, MINUTE).await.unwrap() }
+            })
+            .await;
+        assert_eq!(same.into_iter().filter(|won| *won).count(), 1, "round {round}");
+    }
+    let next = Arc::new(AtomicU64::new(1));
+    let won = bench
+        .race(|ledger| {
+            let n = next.fetch_add(1, Ordering::SeqCst);
+            async move { ledger.raise("step/a", n, MINUTE).await.unwrap().then_some(n) }
+        })
+        .await;
+    assert_eq!(won.into_iter().flatten().max(), Some(64), "the highest always wins");
+    assert!(!bench.one.raise("step/a", 64, MINUTE).await.unwrap());
+}
+
+async fn a_mark_rises_and_never_sinks_within_its_time(bench: Bench) {
+    assert!(bench.one.raise("step/a", 10, MINUTE).await.unwrap());
+    bench.pass(30_000);
+    for lower in [10, 9, 0] {
+        assert!(!bench.two.raise("step/a", lower, MINUTE).await.unwrap(), "{lower}");
+    }
+    assert!(bench.two.raise("step/b", 0, MINUTE).await.unwrap(), "another key is another mark");
+    assert!(bench.two.raise("step/a", 11, MINUTE).await.unwrap());
+    bench.pass(59_999);
+    assert!(!bench.one.raise("step/a", 11, MINUTE).await.unwrap());
+    bench.pass(1);
+    assert!(bench.one.raise("step/a", 3, MINUTE).await.unwrap());
+    bench.one.remove("step/a").await.unwrap();
+    assert!(bench.two.raise("step/a", 1, MINUTE).await.unwrap());
+    assert!(bench.one.raise("step/a", u64::MAX, MINUTE).await.is_err());
+    assert!(bench.one.raise("step/a", i64::MAX as u64, MINUTE).await.unwrap());
+}
+
+async fn of_what_strangers_cause_the_oldest_are_dropped_and_of_nothing_else(bench: Bench) {
+    let day = MINUTE * 1440;
+    for n in 0..30 {
+        bench.one.bump(&format!("password/nobody{n}/192.0.2.1"), day).await.unwrap();
+        bench.one.put(&format!("paused/nobody{n}"), b"", day).await.unwrap();
+        for key in ["codes", "used", "sent"] {
+            bench.one.bump(&format!("{key}/{n}"), day).await.unwrap();
+        }
+        assert!(bench.one.use_once(&format!("used/{n}"), day).await.unwrap());
+        assert!(bench.one.raise(&format!("used/{n}"), 1, day).await.unwrap());
+        bench.one.put(&format!("ban/{n:02}"), b"", day).await.unwrap();
+        bench.pass(10);
+    }
+    // The oldest of all, and failing still.
+    bench.one.bump("password/nobody0/192.0.2.1", day).await.unwrap();
+    bench.two.sweep().await.unwrap();
+    let mut kept = Vec::new();
+    for n in 0..30 {
+        if bench.two.count(&format!("password/nobody{n}/192.0.2.1")).await.unwrap().n > 0 {
+            kept.push(n);
+        }
+        for key in ["codes", "used", "sent"] {
+            assert_eq!(bench.two.count(&format!("{key}/{n}")).await.unwrap().n, 1);
+        }
+        assert!(!bench.two.use_once(&format!("used/{n}"), day).await.unwrap());
+        assert!(!bench.two.raise(&format!("used/{n}"), 1, day).await.unwrap());
+    }
+    assert_eq!(kept, std::iter::once(0).chain(11..30).collect::<Vec<_>>());
+    assert_eq!(bench.two.list("paused/", 100).await.unwrap().len(), 20);
+    assert_eq!(bench.two.list("ban/", 100).await.unwrap().len(), 30);
 }
 
 async fn no_bump_of_many_at_once_is_lost_or_counted_twice(bench: Bench) {
@@ -259,6 +337,9 @@ macro_rules! contract {
             a_used_key_stays_used_until_its_time_has_passed,
             a_refused_use_does_not_lengthen_the_time,
             of_64_that_take_one_value_at_once_exactly_one_gets_it,
+            of_64_that_raise_one_mark_at_once_each_number_wins_once,
+            a_mark_rises_and_never_sinks_within_its_time,
+            of_what_strangers_cause_the_oldest_are_dropped_and_of_nothing_else,
             no_bump_of_many_at_once_is_lost_or_counted_twice,
             a_counter_forgets_itself_a_window_after_its_last_bump,
             a_fixed_window_ends_when_it_ends_however_often_it_is_bumped,

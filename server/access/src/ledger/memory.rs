@@ -17,6 +17,7 @@ use std::{
 pub struct MemoryLedger {
     clock: Clock,
     limits: Limits,
+    pub(super) strange_rows: u64,
     state: Mutex<State>,
 }
 
@@ -40,6 +41,7 @@ impl Default for Limits {
 struct State {
     /// Key to end.
     marks: HashMap<Box<str>, u64>,
+    raised: HashMap<Box<str>, Raised>,
     counters: HashMap<Box<str>, Counter>,
     /// Sorted, to be listed by prefix.
     values: BTreeMap<Box<str>, Value>,
@@ -54,9 +56,16 @@ struct Counter {
     ends_ms: u64,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Raised {
+    n: u64,
+    ends_ms: u64,
+}
+
 #[derive(Debug)]
 struct Value {
     bytes: Box<[u8]>,
+    put_ms: u64,
     ends_ms: u64,
 }
 
@@ -83,7 +92,7 @@ impl MemoryLedger {
     /// An empty ledger of another size.
     #[must_use]
     pub fn with_limits(limits: Limits, clock: Clock) -> Self {
-        Self { clock, limits, state: Mutex::default() }
+        Self { clock, limits, strange_rows: bounds::STRANGE_ROWS, state: Mutex::default() }
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, LedgerError> {
@@ -137,6 +146,24 @@ impl Ledger for MemoryLedger {
         Ok(true)
     }
 
+    async fn raise(&self, key: &str, n: u64, ttl: Duration) -> Result<bool, LedgerError> {
+        bounds::check_key(key)?;
+        bounds::check_number(n)?;
+        let now = self.clock.now_ms();
+        let raised = Raised { n, ends_ms: bounds::end(now, ttl) };
+        let mut state = self.state()?;
+        if let Some(mark) = state.raised.get_mut(key) {
+            let higher = mark.ends_ms <= now || mark.n < n;
+            if higher {
+                *mark = raised;
+            }
+            return Ok(higher);
+        }
+        state.make_room(key.len(), self.limits, now)?;
+        state.raised.insert(key.into(), raised);
+        Ok(true)
+    }
+
     async fn bump(&self, key: &str, window: Duration) -> Result<Count, LedgerError> {
         self.count_up(key, window, Window::Sliding)
     }
@@ -167,7 +194,7 @@ impl Ledger for MemoryLedger {
             }
             return Err(full);
         }
-        state.values.insert(key.into(), Value { bytes: value.into(), ends_ms: bounds::end(now, ttl) });
+        state.values.insert(key.into(), Value { bytes: value.into(), put_ms: now, ends_ms: bounds::end(now, ttl) });
         Ok(())
     }
 
@@ -187,7 +214,9 @@ impl Ledger for MemoryLedger {
         bounds::check_key(key)?;
         let mut state = self.state()?;
         state.forget_value(key);
-        let gone = usize::from(state.marks.remove(key).is_some()) + usize::from(state.counters.remove(key).is_some());
+        let gone = usize::from(state.marks.remove(key).is_some())
+            + usize::from(state.raised.remove(key).is_some())
+            + usize::from(state.counters.remove(key).is_some());
         state.bytes -= gone * key.len();
         Ok(())
     }
@@ -208,7 +237,9 @@ impl Ledger for MemoryLedger {
 
     async fn sweep(&self) -> Result<(), LedgerError> {
         let now = self.clock.now_ms();
-        self.state()?.drop_passed(now);
+        let mut state = self.state()?;
+        state.drop_passed(now);
+        state.drop_strange(usize::try_from(self.strange_rows).unwrap_or(usize::MAX));
         Ok(())
     }
 }
@@ -227,7 +258,7 @@ impl State {
     }
 
     fn is_full(&self, bytes: usize, limits: Limits) -> bool {
-        self.marks.len() + self.counters.len() + self.values.len() >= limits.entries
+        self.marks.len() + self.raised.len() + self.counters.len() + self.values.len() >= limits.entries
             || self.bytes.saturating_add(bytes) > limits.bytes
     }
 
@@ -240,11 +271,30 @@ impl State {
     fn drop_passed(&mut self, now: u64) {
         self.swept_ms = now;
         self.marks.retain(|_, end| *end > now);
+        self.raised.retain(|_, mark| mark.ends_ms > now);
         self.counters.retain(|_, counter| counter.ends_ms > now);
         self.values.retain(|_, value| value.ends_ms > now);
-        let keys =
-            self.marks.keys().chain(self.counters.keys()).chain(self.values.keys()).map(|key| key.len()).sum::<usize>();
-        self.bytes = keys + self.values.values().map(|value| value.bytes.len()).sum::<usize>();
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        let keys = self.marks.keys().chain(self.raised.keys()).chain(self.counters.keys()).chain(self.values.keys());
+        self.bytes = keys.map(|key| key.len()).sum::<usize>()
+            + self.values.values().map(|value| value.bytes.len()).sum::<usize>();
+    }
+
+    fn drop_strange(&mut self, at_most: usize) {
+        for prefix in bounds::STRANGE {
+            let counters = self.counters.iter().map(|(key, counter)| (counter.bumped_ms, key.clone()));
+            let values = self.values.iter().map(|(key, value)| (value.put_ms, key.clone()));
+            let mut rows: Vec<_> = counters.chain(values).filter(|(_, key)| key.starts_with(prefix)).collect();
+            rows.sort_unstable();
+            for (_, key) in rows.iter().take(rows.len().saturating_sub(at_most)) {
+                self.counters.remove(key);
+                self.values.remove(key);
+            }
+        }
+        self.weigh();
     }
 }
 

@@ -40,6 +40,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Marks `key` used for `ttl`: `true` exactly once until it has passed.
     async fn use_once(&self, key: &str, ttl: Duration) -> Result<bool, LedgerError>;
 
+    /// Raises a high-water mark to `n` and keeps it for `ttl`: `true` exactly where `n` is above the mark that was there, or none
+    /// was. Of many that raise one key to one number at once, one gets `true`. What is refused changes nothing. `n` is at most
+    /// `i64::MAX`.
+    async fn raise(&self, key: &str, n: u64, ttl: Duration) -> Result<bool, LedgerError>;
+
     /// Adds one to a counter that forgets itself when it was not bumped for `window`.
     async fn bump(&self, key: &str, window: Duration) -> Result<Count, LedgerError>;
 
@@ -58,12 +63,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// Removes and returns the value: of many that ask at once, one gets it.
     async fn take(&self, key: &str) -> Result<Option<Vec<u8>>, LedgerError>;
 
-    /// Forgets values, counters and marks under `key`.
+    /// Forgets values, counters, marks and high-water marks under `key`.
     async fn remove(&self, key: &str) -> Result<(), LedgerError>;
 
     /// The live values whose keys begin with `prefix`, at most `limit`, by key: `(key, value, Unix ms of the end)`.
     async fn list(&self, prefix: &str, limit: u32) -> Result<Vec<(String, Vec<u8>, u64)>, LedgerError>;
 
-    /// Drops what has passed. Called now and then; a ledger works without it, but grows.
+    /// Drops what has passed, and of what strangers cause to be counted (`password/`, `strangers/`, `failed/`, `paused/`) the
+    /// oldest beyond 100,000 of each. Never drops anything else that lives. Called now and then; a ledger works without it, but
+    /// grows.
     async fn sweep(&self) -> Result<(), LedgerError>;
 }

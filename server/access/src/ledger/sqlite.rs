@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug)]
 pub struct SqliteLedger {
     clock: Clock,
+    pub(super) strange_rows: u64,
     pools: Pools,
     orders: mpsc::Sender<Waiting>,
 }
@@ -51,7 +52,7 @@ impl SqliteLedger {
         pools.prepare(&SCHEMA).await?;
         let (orders, queue) = mpsc::channel(QUEUE);
         tokio::spawn(serve(queue, pools.clone(), clock.clone()));
-        Ok(Self { clock, pools, orders })
+        Ok(Self { clock, strange_rows: bounds::STRANGE_ROWS, pools, orders })
     }
 
     /// Waits for the commit under way and closes the file, also for those who share the connections. Later orders fail.
@@ -68,6 +69,14 @@ impl SqliteLedger {
         tokio::time::timeout(PATIENCE, asked)
             .await
             .unwrap_or_else(|_| Err(bounds::refused("the ledger did not answer in time")))
+    }
+
+    /// Whether there may be more to drop.
+    async fn swept(&self, order: Order) -> Result<bool, LedgerError> {
+        match self.ask(order).await? {
+            Answer::Swept { more } => Ok(more),
+            other => Err(other.unexpected()),
+        }
     }
 
     async fn count_up(&self, key: &str, window: Duration, fixed: bool) -> Result<Count, LedgerError> {
@@ -123,6 +132,15 @@ impl Ledger for SqliteLedger {
     async fn use_once(&self, key: &str, ttl: Duration) -> Result<bool, LedgerError> {
         bounds::check_key(key)?;
         match self.ask(Order::UseOnce { key: key.to_owned(), ttl }).await? {
+            Answer::First(first) => Ok(first),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    async fn raise(&self, key: &str, n: u64, ttl: Duration) -> Result<bool, LedgerError> {
+        bounds::check_key(key)?;
+        bounds::check_number(n)?;
+        match self.ask(Order::Raise { key: key.to_owned(), n, ttl }).await? {
             Answer::First(first) => Ok(first),
             other => Err(other.unexpected()),
         }
@@ -195,13 +213,11 @@ impl Ledger for SqliteLedger {
 
     async fn sweep(&self) -> Result<(), LedgerError> {
         // In pieces, so that no login waits behind a long deletion.
-        loop {
-            match self.ask(Order::Sweep).await? {
-                Answer::Swept { more: true } => {}
-                Answer::Swept { more: false } => return Ok(()),
-                other => return Err(other.unexpected()),
-            }
+        while self.swept(Order::Sweep).await? {}
+        for prefix in bounds::STRANGE {
+            while self.swept(Order::Evict { prefix, at_most: self.strange_rows }).await? {}
         }
+        Ok(())
     }
 }
 

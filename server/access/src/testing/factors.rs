@@ -95,7 +95,7 @@ impl Factor for Authenticator {
         }
         let right = (0..2).find(|ago| self.code(*ago) == *answer.expose()).map(|ago| self.step() - ago);
         Ok(right.map_or(Verdict::Wrong, |step| Verdict::Right {
-            used: (0..3).map(|ago| (step - ago).to_string()).collect(),
+            used: (0..3).map(|ago| format!("step:{}", step - ago)).collect(),
         }))
     }
 }

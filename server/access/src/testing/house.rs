@@ -153,6 +153,11 @@ impl House {
         self.now.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Sets the clock back.
+    pub(crate) fn set_back(&self, time: Duration) {
+        self.now.fetch_sub(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
     /// The factors of the house.
     pub(crate) fn factors(&self) -> Vec<Arc<dyn Factor>> {
         vec![Arc::clone(&self.totp) as _, Arc::clone(&self.sms) as _, Arc::clone(&self.email) as _]

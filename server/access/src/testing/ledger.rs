@@ -23,6 +23,9 @@ impl Ledger for Breakable {
     async fn use_once(&self, key: &str, ttl: Duration) -> Result<bool, LedgerError> {
         self.whole()?.use_once(key, ttl).await
     }
+    async fn raise(&self, key: &str, n: u64, ttl: Duration) -> Result<bool, LedgerError> {
+        self.whole()?.raise(key, n, ttl).await
+    }
     async fn bump(&self, key: &str, window: Duration) -> Result<Count, LedgerError> {
         self.whole()?.bump(key, window).await
     }

@@ -1,6 +1,9 @@
 //! What tests of this crate build on: plain settings, a plain account, an origin.
 
-use crate::{AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule};
+use crate::{
+    AccessSettings, BruteForce, ChannelName, Enforce, EnrolmentRule, FactorPatience, HashLimits, SendLimits,
+    WebSessions,
+};
 use lockgate_model::{Conversation, Door, Origin, Protocol, ProtocolSet, UserName};
 use lockgate_users::{Account, Epoch};
 use std::{collections::BTreeMap, time::Duration};
@@ -23,7 +26,14 @@ pub(crate) fn settings() -> AccessSettings {
         grant_protocols: Protocol::ALL.into_iter().filter(|protocol| *protocol != Protocol::Sftp).collect(),
         app_passwords: true,
         enrolment: EnrolmentRule::Invite,
-        send_max_per_minute: 60,
+        send: SendLimits { interval: Duration::from_secs(30), per_hour: 5, per_hour_and_address: 20, per_minute: 60 },
+        patience: FactorPatience {
+            call: Duration::from_secs(5),
+            channels: Duration::from_secs(10),
+            person: Duration::from_secs(60),
+        },
+        web: WebSessions { idle: Duration::from_secs(1800), max: Duration::from_secs(43_200), bound_to_address: true },
+        hashing: HashLimits { at_once: None, queue: 64 },
         brute_force: BruteForce {
             passwords_per_account: 10,
             first_pause: Duration::from_secs(30),
@@ -35,6 +45,7 @@ pub(crate) fn settings() -> AccessSettings {
             codes_until_frozen: 100,
         },
         max_sessions: 0,
+        max_sessions_per_address: 0,
         logins_per_address: 0,
         challenge_life: Duration::from_secs(300),
     }

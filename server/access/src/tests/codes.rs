@@ -92,6 +92,22 @@ async fn an_older_code_is_refused_once_a_newer_one_was_used() {
 }
 
 #[tokio::test]
+async fn after_the_clock_was_set_back_no_step_before_the_last_used_one_opens() {
+    let house = house();
+    assert!(house.log_in(Protocol::Sftp, "bob", &compound(&house.totp.code(0))).await.is_granted());
+    house.set_back(Duration::from_secs(3600));
+    for protocol in CODE_DOORS {
+        assert!(house.log_in(protocol, "bob", &compound(&house.totp.code(0))).await.is_denied());
+        assert_eq!(house.reason(), "code_replayed");
+    }
+    house.pass(Duration::from_secs(3630));
+    assert!(house.log_in(Protocol::Ftp, "bob", &compound(&house.totp.code(0))).await.is_granted());
+    house.set_back(Duration::from_secs(600));
+    house.add_enrolled("carol");
+    assert!(house.log_in(Protocol::Ftp, "carol", &compound(&house.totp.code(0))).await.is_granted(), "nobody else's");
+}
+
+#[tokio::test]
 async fn the_code_before_the_last_is_good_where_the_last_was_not_used() {
     let house = house();
     assert!(house.log_in(Protocol::Ftp, "bob", &compound(&house.totp.code(1))).await.is_granted());

@@ -166,6 +166,17 @@ async fn many_guesses_at_once_count_as_if_made_one_by_one() {
 }
 
 #[tokio::test]
+async fn an_exempt_address_that_fails_for_many_names_is_not_shut_out() {
+    let house = House::with(|settings| settings.brute_force.failures_per_address = 5);
+    house.addresses.exempt(vec!["192.0.2.0/24".parse().unwrap()]);
+    for n in 0..10 {
+        let _ = house.log_in(Protocol::Ftp, &format!("nobody{n}"), "wrong").await;
+    }
+    assert!(bans::list(&house.ledger.inner).await.unwrap().is_empty());
+    assert!(house.log_in(Protocol::Ftp, "alice", PASSWORD).await.is_granted());
+}
+
+#[tokio::test]
 async fn an_address_that_fails_for_many_names_is_shut_out() {
     let house = House::with(|settings| settings.brute_force.failures_per_address = 20);
     for n in 0..20 {

@@ -191,8 +191,22 @@ async fn two_users_with_one_phone_share_its_limits() {
 }
 
 #[tokio::test]
+async fn an_operator_may_allow_more_messages_or_fewer() {
+    let house = House::with(|settings| {
+        settings.send.interval = Duration::ZERO;
+        settings.send.per_hour = 2;
+    });
+    house.add_reachable("carol");
+    for n in 0..3 {
+        let outcome = house.show(&origin(Protocol::Sftp, &format!("198.51.100.{n}")), "carol", PASSWORD).await;
+        assert_eq!(matches!(outcome, Outcome::Challenge(_)), n < 2, "{n}: {outcome:?}");
+    }
+    assert_eq!(house.sms.sent().len(), 2);
+}
+
+#[tokio::test]
 async fn one_address_and_all_together_have_a_limit() {
-    let house = House::with(|settings| settings.send_max_per_minute = 25);
+    let house = House::with(|settings| settings.send.per_minute = 25);
     for n in 0..30 {
         let name = "u".repeat(n + 1);
         house.add_reachable(&name);

@@ -3,7 +3,7 @@
 use super::passwords::within;
 use crate::{
     SessionEnd, SessionId,
-    testing::{House, PASSWORD},
+    testing::{House, PASSWORD, account, origin},
 };
 use lockgate_model::{Protocol, UserName};
 use std::time::Duration;
@@ -48,6 +48,19 @@ async fn a_user_has_no_more_sessions_than_they_may() {
     assert_eq!(house.reason(), "too_many_sessions_of_user");
     first.end(SessionEnd::Closed);
     assert!(house.log_in(Protocol::Sftp, "alice", PASSWORD).await.is_granted());
+}
+
+#[tokio::test]
+async fn an_address_has_no_more_sessions_than_it_may() {
+    let house = House::with(|settings| settings.max_sessions_per_address = 1);
+    house.add(account("carl"));
+    let first = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    assert!(house.log_in(Protocol::Ftps, "carl", PASSWORD).await.is_denied());
+    assert_eq!(house.reason(), "too_many_sessions_of_address");
+    let elsewhere = origin(Protocol::Sftp, "198.51.100.1");
+    assert!(house.show(&elsewhere, "alice", PASSWORD).await.is_granted());
+    drop(first);
+    assert!(house.log_in(Protocol::Ftps, "carl", PASSWORD).await.is_granted());
 }
 
 #[tokio::test]

@@ -152,3 +152,32 @@ async fn cookies_carry_256_bits_and_differ() {
         assert!(seen.insert(token.expose().clone()));
     }
 }
+
+#[tokio::test]
+async fn a_cookie_follows_its_user_to_another_address_only_where_that_is_allowed() {
+    for bound in [true, false] {
+        let house = House::with(|settings| settings.web.bound_to_address = bound);
+        let here = origin(Protocol::Https, "192.0.2.1");
+        let session = house.show(&here, "alice", PASSWORD).await.session();
+        let (token, _) = house.gate.issue_cookie(&session).await;
+        let elsewhere = origin(Protocol::Https, "198.51.100.1");
+        assert_eq!(house.gate.by_cookie(&elsewhere, token.expose()).await.is_some(), !bound);
+        let other_door = origin(Protocol::Http, "192.0.2.1");
+        assert!(house.gate.by_cookie(&other_door, token.expose()).await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_web_session_lives_by_its_own_times_and_not_by_those_of_grants() {
+    let house = House::with(|settings| {
+        settings.grant_idle = Duration::from_secs(1);
+        settings.web.idle = Duration::from_secs(100);
+    });
+    let here = origin(Protocol::Https, "192.0.2.1");
+    let session = house.show(&here, "alice", PASSWORD).await.session();
+    let (token, _) = house.gate.issue_cookie(&session).await;
+    house.pass(Duration::from_secs(99));
+    assert!(house.gate.by_cookie(&here, token.expose()).await.is_some());
+    house.pass(Duration::from_secs(101));
+    assert!(house.gate.by_cookie(&here, token.expose()).await.is_none());
+}

@@ -83,10 +83,14 @@ fn tell_codes(codes: &[Secret<String>], as_json: bool) {
 async fn invite(stores: &Stores, who: &str, as_json: bool) -> anyhow::Result<()> {
     let invitation = stores.accounts().invite(&name(who)?, &*stores.ledger).await?;
     let path = format!("/enrol#{}", invitation.token.expose());
+    let public = preferences::load(&stores.home)?.prefs.http.public_url;
+    let link = public.as_ref().map(|url| format!("{}{path}", url.as_str().trim_end_matches('/')));
     if as_json {
-        output::json(&json!({ "path": path, "token": invitation.token.expose(), "expires_in_s": 24 * 60 * 60 }));
+        let token = invitation.token.expose();
+        output::json(&json!({ "url": link, "path": path, "token": token, "expires_in_s": 24 * 60 * 60 }));
     } else {
-        output::line(format_args!("https://HOST:PORT{path}"));
+        // Without public_url nobody here knows by which name users reach the server.
+        output::line(link.unwrap_or_else(|| format!("https://HOST:PORT{path}")));
     }
     Ok(())
 }

@@ -6,10 +6,11 @@ use crate::{
     output::{self, Usage},
     preferences,
     stores::Stores,
-    wiring::PrefsSealer,
+    wiring::{self, PrefsSealer},
 };
 use anyhow::bail;
 use lockgate_config::{KeyPath, PrefsFile, reference, show};
+use lockgate_model::Secret;
 use lockgate_users::SecretKey;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -25,8 +26,10 @@ pub(crate) fn run(home: &Home, command: Prefs, as_json: bool) -> anyhow::Result<
         Prefs::Get { key } => get(home, &key, as_json)?,
         Prefs::Set { key, value } => {
             let path = path(&key)?;
+            // What stands on a command line can be read by every process of the machine.
+            let value = if value == "-" { super::password_from_stdin()? } else { Secret::new(value) };
             let sealer = PrefsSealer(SecretKey::load(&home.secret_key())?);
-            PrefsFile::load(&home.prefs())?.set(&[(path, &value)], &sealer)?;
+            PrefsFile::load(&home.prefs())?.set(&[(path, value.expose())], &sealer)?;
         }
         Prefs::Check => return check(home, as_json),
         Prefs::Show { .. } => {
@@ -100,7 +103,7 @@ fn check(home: &Home, as_json: bool) -> anyhow::Result<ExitCode> {
             if !reading.prefs.second_factor.switched_on {
                 warnings.extend(off_while_enrolled(home));
             }
-            (Vec::new(), warnings)
+            (beyond_the_file(home, &reading.prefs), warnings)
         }
         Err(error) => match error.downcast_ref::<lockgate_config::FileError>() {
             Some(lockgate_config::FileError::Refused { refusal, .. }) => (
@@ -128,6 +131,17 @@ fn check(home: &Home, as_json: bool) -> anyhow::Result<ExitCode> {
         bail!("prefs.xml is refused: {}", errors.join("; "));
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// What the file alone does not show, and a start would refuse: databases, secrets and files that are named in it.
+fn beyond_the_file(home: &Home, prefs: &lockgate_config::Prefs) -> Vec<String> {
+    let key = match SecretKey::load(&home.secret_key()) {
+        Ok(key) => key,
+        Err(error) => return vec![error.to_string()],
+    };
+    let databases = wiring::databases(prefs, home, &key).err();
+    let plugins = wiring::plugin_specs(prefs, home, &key).err();
+    databases.into_iter().chain(plugins).map(|error| format!("{error:#}")).collect()
 }
 
 /// The warning of login.md, row 1: the master switch is off while somebody has a second factor.

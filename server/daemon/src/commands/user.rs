@@ -5,11 +5,13 @@ use crate::{
     cli::{AppPassword, Key, Properties, User, UserAdd, UserSet},
     home::Home,
     output::{self, Usage},
+    preferences,
     stores::Stores,
+    wiring,
 };
 use anyhow::Context as _;
 use lockgate_admin::{NewAccount, apply_property, properties_of};
-use lockgate_model::{Protocol, ProtocolSet};
+use lockgate_model::{Protocol, ProtocolSet, Secret};
 use lockgate_users::{Account, AccountChange};
 use serde_json::{Map, Value, json};
 use std::{io::Read as _, path::Path, process::ExitCode};
@@ -27,7 +29,7 @@ pub(crate) async fn run(home: &Home, command: User, as_json: bool) -> anyhow::Re
             if !password_stdin {
                 return Err(Usage("give the password on standard input, with --password-stdin".into()).into());
             }
-            stores.accounts().set_password(&name(&who)?, &password_from_stdin()?).await?;
+            stores.accounts().set_password(&name(&who)?, &new_password(&stores)?).await?;
         }
         User::Key(command) => key(&stores, command, as_json).await?,
         User::AppPassword(command) => app_password(&stores, command, as_json).await?,
@@ -44,7 +46,7 @@ async fn add(stores: &Stores, wanted: UserAdd) -> anyhow::Result<()> {
     let who = name(&wanted.name)?;
     let mut change = AccountChange::default();
     properties(&mut change, &wanted.properties)?;
-    let password = if wanted.password_stdin { Some(password_from_stdin()?) } else { None };
+    let password = if wanted.password_stdin { Some(new_password(stores)?) } else { None };
     stores.accounts().add(NewAccount { name: who, password, properties: change }).await?;
     Ok(())
 }
@@ -71,10 +73,24 @@ async fn set(stores: &Stores, wanted: UserSet) -> anyhow::Result<()> {
     let accounts = stores.accounts();
     // The password first: a password that cannot be leaves everything as it was.
     if wanted.password_stdin {
-        accounts.set_password(&who, &password_from_stdin()?).await?;
+        accounts.set_password(&who, &new_password(stores)?).await?;
     }
     accounts.set(&who, change).await?;
     Ok(())
+}
+
+/// A password from standard input. One that `min_password_*` would not have is warned about and taken: whoever is at this
+/// command line may know better.
+fn new_password(stores: &Stores) -> anyhow::Result<Secret<String>> {
+    let password = password_from_stdin()?;
+    let lacks = wiring::password_rules(&preferences::load(&stores.home)?.prefs).shortfalls(password.expose());
+    if !lacks.is_empty() {
+        output::warn(format_args!(
+            "the password is weaker than prefs.xml asks for: it should have {}",
+            lacks.join(", ")
+        ));
+    }
+    Ok(password)
 }
 
 /// What the flags say, under the names that the properties have.

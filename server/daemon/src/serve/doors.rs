@@ -2,21 +2,25 @@
 //!
 //! A listener that only changed its settings keeps its socket and its connections; new connections meet the new settings.
 
+use super::{
+    certificates::Certificates,
+    frontends::{Makers, host_keys},
+};
 use crate::{home::Home, wiring};
 use lockgate_access::Gate;
 use lockgate_config::{
     Prefs,
-    prefs::{FtpPrompt, Listener, ListenerKind, SessionReuse},
-    values::{PassiveAddress, PassivePorts},
+    prefs::{Listener, ListenerKind},
 };
-use lockgate_ftp::{CodePrompt, FtpDoor, FtpSettings, PassiveHost};
-use lockgate_http::{HttpDoor, HttpSettings, Mounted};
+use lockgate_http::Mounted;
 use lockgate_model::Door;
-use lockgate_net::{Bound, Connection, Frontend, House, ListenerSettings, Stop, StopSource, TlsMaterial};
-use lockgate_sftp::{HostKeys, SftpFrontend, SftpSettings};
+use lockgate_net::{Bound, Connection, Frontend, House, ListenerControl, ListenerSettings, Stop, StopSource};
 use std::{
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::task::JoinHandle;
@@ -25,9 +29,11 @@ use tokio::task::JoinHandle;
 pub(super) struct Doors {
     gate: Gate,
     house: House,
-    tls: TlsMaterial,
-    host_keys: HostKeys,
+    home: Home,
+    certificates: Certificates,
     dav: Mounted,
+    /// How long what runs may go on when a door closes, in milliseconds: asked for at that moment.
+    grace: Arc<AtomicU64>,
     stop: Stop,
     open: Mutex<Open>,
 }
@@ -42,6 +48,7 @@ struct OpenListener {
     wanted: Listener,
     door: Door,
     address: SocketAddr,
+    control: ListenerControl,
     frontend: Arc<Swap>,
     stop: StopSource,
     task: JoinHandle<()>,
@@ -72,14 +79,23 @@ impl Frontend for Swap {
 }
 
 impl Doors {
-    pub(super) fn new(gate: Gate, house: House, tls: TlsMaterial, host_keys: HostKeys, stop: Stop) -> Self {
+    pub(super) fn new(gate: Gate, house: House, home: Home, stop: Stop) -> Self {
         let dav = lockgate_webdav::mount(gate.clone());
-        Self { gate, house, tls, host_keys, dav, stop, open: Mutex::default() }
+        let (certificates, grace) = (Certificates::default(), Arc::default());
+        Self { gate, house, home, certificates, dav, grace, stop, open: Mutex::default() }
     }
 
     /// Opens what `prefs` wants and closes what it no longer wants. Binds everything new before it changes anything: on an
     /// error all doors are as they were.
-    pub(super) fn open(&self, prefs: &Prefs, home: &Home) -> anyhow::Result<()> {
+    pub(super) fn open(&self, prefs: &Prefs) -> anyhow::Result<()> {
+        let makers = Makers {
+            gate: &self.gate,
+            dav: &self.dav,
+            certificates: &self.certificates,
+            home: &self.home,
+            host_keys: host_keys(prefs, &self.home)?,
+            prefs,
+        };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept: Vec<bool> = vec![false; open.listeners.len()];
         let mut swaps = Vec::new();
@@ -93,12 +109,9 @@ impl Doors {
                 ));
                 continue;
             };
-            let frontend = self.frontend(wanted, prefs, home)?;
+            let frontend = makers.frontend(wanted)?;
             let place = open.listeners.iter().zip(&kept).position(|(listener, kept)| {
-                !kept
-                    && listener.door == door
-                    && listener.wanted.address == wanted.address
-                    && same_socket(&listener.wanted, wanted)
+                !kept && listener.door == door && listener.wanted.address == wanted.address
             });
             if let Some(place) = place {
                 if let Some(kept) = kept.get_mut(place) {
@@ -117,6 +130,8 @@ impl Doors {
         }
         for (place, wanted, frontend) in swaps {
             if let Some(listener) = open.listeners.get_mut(place) {
+                let limit = wiring::connections(wanted.max_connections);
+                listener.control.change(wanted.proxy_protocol.clone(), limit);
                 listener.wanted = wanted;
                 *listener.frontend.now.write().unwrap_or_else(PoisonError::into_inner) = frontend;
             }
@@ -129,22 +144,24 @@ impl Doors {
             }
             keep
         });
-        let grace = prefs.server.shutdown_grace;
-        open.listeners
-            .extend(fresh.into_iter().map(|(wanted, bound, frontend)| self.start(wanted, bound, frontend, grace)));
+        let grace = u64::try_from(prefs.server.shutdown_grace.as_millis()).unwrap_or(u64::MAX);
+        self.grace.store(grace, Ordering::Relaxed);
+        open.listeners.extend(fresh.into_iter().map(|(wanted, bound, frontend)| self.start(wanted, bound, frontend)));
         open.unopened = unopened;
         Ok(())
     }
 
-    fn start(&self, wanted: Listener, bound: Bound, frontend: Arc<dyn Frontend>, grace: Duration) -> OpenListener {
-        let (door, address) = (bound.door(), bound.address());
+    fn start(&self, wanted: Listener, bound: Bound, frontend: Arc<dyn Frontend>) -> OpenListener {
+        let (door, address, control) = (bound.door(), bound.address(), bound.control());
         let frontend = Arc::new(Swap { door, now: RwLock::new(frontend) });
         let stop = StopSource::new();
         let (all, own) = (self.stop.clone(), stop.clone());
         let (house, serving) = (self.house.clone(), Arc::clone(&frontend) as Arc<dyn Frontend>);
+        let grace = Arc::clone(&self.grace);
         let task = tokio::spawn(async move {
             let told = own.listener();
-            let serve = bound.serve(serving, house, own.listener(), grace);
+            let grace = move || Duration::from_millis(grace.load(Ordering::Relaxed));
+            let serve = bound.serve_with(serving, house, own.listener(), grace);
             tokio::pin!(serve);
             tokio::select! {
                 () = &mut serve => return,
@@ -153,61 +170,12 @@ impl Doors {
             }
             serve.await;
         });
-        OpenListener { wanted, door, address, frontend, stop, task }
+        OpenListener { wanted, door, address, control, frontend, stop, task }
     }
 
-    fn frontend(&self, wanted: &Listener, prefs: &Prefs, home: &Home) -> anyhow::Result<Arc<dyn Frontend>> {
-        let tls = match &wanted.certificate {
-            Some((certificate, key)) => TlsMaterial::load(&home.path().join(certificate), &home.path().join(key))?,
-            None => self.tls.clone(),
-        };
-        let http =
-            || HttpSettings { trusted_proxies: wanted.trusted_proxies.clone(), allow_webdav: wanted.allow_webdav };
-        Ok(match wanted.kind {
-            ListenerKind::Ftp | ListenerKind::Ftps | ListenerKind::Dmz => {
-                let settings = FtpSettings {
-                    implicit: wanted.kind == ListenerKind::Ftps,
-                    explicit_tls: wanted.explicit_tls,
-                    require_secure: wanted.require_secure,
-                    passive_ports: match &wanted.passive_ports {
-                        PassivePorts::Any => lockgate_ftp::PassivePorts::Any,
-                        PassivePorts::Range(range) => lockgate_ftp::PassivePorts::Range(range.clone()),
-                    },
-                    passive_host: match &wanted.passive_address {
-                        PassiveAddress::Ip(IpAddr::V4(address)) => PassiveHost::Ip(*address),
-                        // PASV cannot tell an IPv6 address, and EPSV tells none.
-                        PassiveAddress::FromConnection | PassiveAddress::Ip(IpAddr::V6(_)) => {
-                            PassiveHost::FromConnection
-                        }
-                        PassiveAddress::Host(name) => PassiveHost::Name(name.clone()),
-                    },
-                    session_reuse: match prefs.ftp.session_reuse {
-                        SessionReuse::Auto => lockgate_ftp::SessionReuse::OnceSeen,
-                        SessionReuse::Always => lockgate_ftp::SessionReuse::Always,
-                        SessionReuse::Never => lockgate_ftp::SessionReuse::Never,
-                    },
-                    code_prompt: match prefs.ftp.prompt {
-                        FtpPrompt::Compound => CodePrompt::Compound,
-                        FtpPrompt::Acct => CodePrompt::Account,
-                    },
-                    active_mode: prefs.ftp.active_mode,
-                    command_limit: usize::try_from(prefs.ftp.command_limit.0).unwrap_or(usize::MAX),
-                    idle: prefs.server.idle_timeout,
-                };
-                Arc::new(FtpDoor::new(self.gate.clone(), settings, tls))
-            }
-            ListenerKind::Sftp => {
-                let settings = SftpSettings {
-                    banner: prefs.ssh.banner.clone(),
-                    scp_legacy: wanted.scp_legacy,
-                    idle: prefs.server.idle_timeout,
-                    ..SftpSettings::new(self.host_keys.clone())
-                };
-                Arc::new(SftpFrontend::new(self.gate.clone(), settings))
-            }
-            ListenerKind::Http => Arc::new(HttpDoor::clear(self.gate.clone(), Some(self.dav.clone()), http())),
-            ListenerKind::Https => Arc::new(HttpDoor::secure(self.gate.clone(), tls, Some(self.dav.clone()), http())),
-        })
+    /// Reads certificates anew.
+    pub(super) fn reload_certificates(&self) {
+        self.certificates.reload();
     }
 
     /// Where the doors are.
@@ -231,11 +199,6 @@ impl Doors {
             let _ = task.await;
         }
     }
-}
-
-/// Whether the socket can be kept: what is given to the listener itself has not changed.
-fn same_socket(old: &Listener, new: &Listener) -> bool {
-    old.proxy_protocol == new.proxy_protocol && old.max_connections == new.max_connections
 }
 
 fn door_of(kind: ListenerKind) -> Option<Door> {

@@ -41,8 +41,14 @@ pub(super) async fn now(server: &Arc<Server>) {
 }
 
 async fn take_over(server: &Arc<Server>) -> anyhow::Result<()> {
-    let home = server.home.clone();
-    let reading = tokio::task::spawn_blocking(move || preferences::load(&home)).await??;
+    let (home, key) = (server.home.clone(), server.stores.key.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let reading = preferences::load(&home)?;
+        // In force at the next start; what that would refuse is refused now.
+        wiring::databases(&reading.prefs, &home, &key)?;
+        anyhow::Ok(reading)
+    })
+    .await??;
     let prefs = reading.prefs;
     let (old, old_plugins) = {
         let state = server.state();
@@ -54,10 +60,16 @@ async fn take_over(server: &Arc<Server>) -> anyhow::Result<()> {
         Arc::new(factors::start(&server.home, &prefs, &server.stores.key).await?)
     };
     // The doors last of what can fail: a port in use refuses the file before anything else has changed.
-    server.doors.open(&prefs, &server.home)?;
+    {
+        let (server, prefs) = (Arc::clone(server), prefs.clone());
+        tokio::task::spawn_blocking(move || server.doors.open(&prefs)).await??;
+    }
     server.gate.reconfigure(wiring::access(&prefs), plugins.factors());
     server.house.reconfigure(wiring::net(&prefs));
+    server.addresses.exempt(prefs.bans.exempt.clone());
+    server.stores.audit.record_files(prefs.audit.transfers);
     server.storage.reconfigure(wiring::storage(&prefs));
+    server.storage.limit_locks(wiring::locks(&prefs));
     {
         let mut state = server.state();
         let State { prefs: in_force, plugins: running, .. } = &mut *state;
@@ -76,11 +88,10 @@ fn same_plugins(old: &Prefs, new: &Prefs) -> bool {
         && old.templates == new.templates
         && old.code_request == new.code_request
         && old.second_factor.totp_steps_ahead == new.second_factor.totp_steps_ahead
+        && old.second_factor.channel_timeout == new.second_factor.channel_timeout
 }
 
 /// Reads certificates anew.
 pub(super) fn certificates(server: &Server) {
-    if let Err(error) = server.tls.reload() {
-        tracing::error!(%error, "the certificate is refused, the one before it stays in use");
-    }
+    server.doors.reload_certificates();
 }

@@ -57,6 +57,7 @@ impl Frontend for Echo {
 
 struct Site {
     address: SocketAddr,
+    control: ListenerControl,
     house: House,
     stop: StopSource,
     served: Arc<AtomicUsize>,
@@ -69,6 +70,7 @@ const LIMITS: NetLimits = NetLimits {
     strangers_per_address: 10,
     strangers: 200,
     connections_per_address: 100,
+    connection_ban: None,
     login_grace: Duration::from_secs(60),
 };
 
@@ -87,14 +89,17 @@ fn open(settings: ListenerSettings, limits: NetLimits, grace: Duration) -> Site 
 
 /// `deaf`: the door does not go when it is told to.
 fn site(settings: ListenerSettings, limits: NetLimits, grace: Duration, deaf: bool) -> Site {
+    in_house(settings, House::new(limits, AddressBook::new()), grace, deaf)
+}
+
+fn in_house(settings: ListenerSettings, house: House, grace: Duration, deaf: bool) -> Site {
     let bound = Bound::bind(settings).unwrap();
-    let house = House::new(limits, AddressBook::new());
     let (stop, hold, served) = (StopSource::new(), Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let (evictions, heard) = mpsc::unbounded_channel();
     let door = Arc::new(Echo { served: Arc::clone(&served), evictions, hold: Arc::clone(&hold), deaf });
-    let address = bound.address();
+    let (address, control) = (bound.address(), bound.control());
     let loop_ended = tokio::spawn(bound.serve(door, house.clone(), stop.listener(), grace));
-    Site { address, house, stop, served, evictions: heard, hold, loop_ended }
+    Site { address, control, house, stop, served, evictions: heard, hold, loop_ended }
 }
 
 struct Client(TcpStream);
@@ -213,7 +218,10 @@ async fn connections_past_the_limit_of_an_address_or_of_the_listener_are_closed(
     first.line().await;
     assert_eq!(Client::dial(&per_address).await.line().await, "<end>");
     per_address.house.reconfigure(LIMITS);
-    assert!(Client::dial(&per_address).await.line().await.ends_with("false"), "changed limits count from the next connection on");
+    assert!(
+        Client::dial(&per_address).await.line().await.ends_with("false"),
+        "changed limits count from the next connection on"
+    );
 
     let full = open(ListenerSettings { max_connections: 1, ..settings(&[]) }, LIMITS, Duration::ZERO);
     let mut first = Client::dial(&full).await;
@@ -222,6 +230,37 @@ async fn connections_past_the_limit_of_an_address_or_of_the_listener_are_closed(
     assert!(first.answers().await);
     assert_eq!(Client::dial(&full).await.line().await, "<end>");
     assert!(first.answers().await);
+    full.control.change(Vec::new(), 2);
+    assert!(
+        Client::dial(&full).await.line().await.ends_with("false"),
+        "a changed limit counts from the next connection on"
+    );
+}
+
+#[tokio::test]
+async fn an_address_that_connects_too_often_is_banned_unless_it_is_exempt() {
+    let rule = ConnectionBan { connections: 2, window: Duration::from_secs(60), ban: Duration::from_secs(60) };
+    let site = open(settings(&[]), NetLimits { connection_ban: Some(rule), ..LIMITS }, Duration::ZERO);
+    let here = IpAddr::from([127, 0, 0, 1]);
+    for _ in 0..2 {
+        assert!(Client::dial(&site).await.line().await.ends_with("false"));
+    }
+    assert_eq!(Client::dial(&site).await.line().await, "<end>");
+    assert!(site.house.book.is_banned(here));
+    assert_eq!(site.house.book.take_unrecorded().len(), 1, "whoever records bans learns of it once");
+    site.house.book.exempt(vec!["127.0.0.0/8".parse().unwrap()]);
+    for _ in 0..5 {
+        assert!(Client::dial(&site).await.line().await.ends_with("false"));
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_learns_of_its_proxies_later_believes_and_demands_their_header() {
+    let site = open(settings(&[]), LIMITS, Duration::ZERO);
+    site.control.change(vec!["127.0.0.0/8".parse().unwrap()], 100);
+    let mut client = Client::dial(&site).await;
+    client.say(b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 2222\r\n").await;
+    assert_eq!(client.line().await, "203.0.113.7:56324 192.0.2.1:2222 true");
 }
 
 #[tokio::test]
@@ -255,6 +294,60 @@ async fn the_address_a_proxy_tells_is_the_one_that_bans_and_limits_look_at() {
     let mut other = Client::dial(&site).await;
     other.say(b"PROXY TCP4 203.0.113.9 192.0.2.1 1 2222\r\n").await;
     assert!(other.line().await.ends_with("true"));
+}
+
+#[tokio::test]
+async fn a_ban_on_the_balancer_closes_no_listener_behind_it_and_a_health_check_counts_towards_none() {
+    let rule = ConnectionBan { connections: 2, window: Duration::from_secs(60), ban: Duration::from_secs(60) };
+    let limits = NetLimits { connection_ban: Some(rule), ..LIMITS };
+    let site = open(settings(&["127.0.0.1/32"]), limits, Duration::ZERO);
+    let balancer = IpAddr::from([127, 0, 0, 1]);
+
+    for check in [b"PROXY UNKNOWN\r\n".as_slice(), b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+        for _ in 0..5 {
+            let mut health_check = Client::dial(&site).await;
+            health_check.say(check).await;
+            assert!(health_check.line().await.starts_with("127.0.0.1:"), "a health check is served as the balancer");
+        }
+    }
+    assert!(!site.house.book.is_banned(balancer));
+
+    site.house.book.ban(balancer, u64::MAX);
+    let mut health_check = Client::dial(&site).await;
+    health_check.say(b"PROXY UNKNOWN\r\n").await;
+    assert!(health_check.line().await.ends_with("false"));
+    assert!(health_check.answers().await, "and is not sent away for the ban");
+    let mut client = Client::dial(&site).await;
+    client.say(b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2222\r\n").await;
+    assert!(client.line().await.ends_with("true"));
+    assert!(client.answers().await);
+
+    for _ in 0..2 {
+        let mut often = Client::dial(&site).await;
+        often.say(b"PROXY TCP4 203.0.113.7 192.0.2.1 1 2222\r\n").await;
+        often.line().await;
+    }
+    assert!(site.house.book.is_banned(IpAddr::from([203, 0, 113, 7])), "the client's own connections count");
+}
+
+#[tokio::test]
+async fn no_more_than_the_limit_of_strangers_have_a_last_word_at_once() {
+    let limits = NetLimits { strangers: 1, ..LIMITS };
+    let house = House { farewell: Duration::from_secs(3600), ..House::new(limits, AddressBook::new()) };
+    let site = in_house(settings(&[]), house, Duration::ZERO, true);
+    let (mut first, mut second) = (Client::dial(&site).await, Client::dial(&site).await);
+    first.line().await;
+    second.line().await;
+    let mut third = Client::dial(&site).await;
+    third.line().await;
+
+    // One of the two has the only place on the way out, and the other goes at once.
+    tokio::select! {
+        closed = first.is_closed() => assert!(closed),
+        closed = second.is_closed() => assert!(closed),
+    }
+    assert_eq!(site.house.parting.load(Ordering::SeqCst), 1);
+    assert!(third.answers().await);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 //! appear under their names complete.
 
 use super::TlsError;
-use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType};
+use rcgen::{
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+};
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
@@ -18,7 +20,8 @@ use time::{Duration, OffsetDateTime};
 
 /// Makes the pair. Neither file is there yet.
 pub(super) fn make(certificate: &Path, key: &Path, names: &[String]) -> Result<(), TlsError> {
-    let unusable = |cause: rcgen::Error| TlsError::unusable(certificate, format!("no certificate could be made: {cause}"));
+    let unusable =
+        |cause: rcgen::Error| TlsError::unusable(certificate, format!("no certificate could be made: {cause}"));
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(unusable)?;
     let made = parameters(names).self_signed(&pair).map_err(unusable)?;
     write(key, 0o600, pair.serialize_pem().as_bytes())?;
@@ -48,7 +51,9 @@ fn subject(name: String) -> Option<SanType> {
         Ok(address) if address.is_unspecified() => None,
         Ok(address) => Some(SanType::IpAddress(address)),
         Err(_) => {
-            let fit = !name.is_empty() && name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*".contains(&b));
+            let fit = !name.is_empty()
+                && name.len() <= 253
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*".contains(&b));
             fit.then(|| name.try_into().ok().map(SanType::DnsName)).flatten()
         }
     }

@@ -1,8 +1,8 @@
 //! WebDAV locks bind all doors.
 
 use super::house::*;
-use crate::{LockDepth, LockScope, LockToken, OnAbort, Overwrite, Vfs, VfsError};
-use std::time::Duration;
+use crate::{Lock, LockDepth, LockLimits, LockScope, LockToken, OnAbort, Overwrite, Vfs, VfsError};
+use std::time::{Duration, SystemTime};
 
 const LIFE: Duration = Duration::from_secs(100);
 
@@ -156,4 +156,19 @@ async fn locks_end_by_themselves_are_refreshed_only_by_their_user_and_are_bounde
     let rules = vec![(path("/closed"), lockgate_model::Permissions::read_only())];
     let half = house.open(crate::TreeSpec { rules, ..house.tree("half") }).await;
     assert!(matches!(take(&half, "/way/f", LIFE), Err(VfsError::Forbidden { .. })), "nor by a link that leads there");
+}
+
+#[tokio::test]
+async fn changed_limits_hold_for_the_next_lock_and_the_next_refresh() {
+    let house = House::new();
+    let alice = house.session("alice", "1").await;
+    let limits = LockLimits { per_user: 2, longest: Duration::from_secs(5) };
+    let first = lock(&alice, "/a", LockDepth::Zero);
+    house.storage.limit_locks(limits);
+    let soon = |lock: &Lock| lock.expires <= SystemTime::now() + limits.longest;
+    assert!(soon(&alice.locks().refresh(&path("/a"), &first, LIFE).unwrap()));
+    let second = alice.locks().lock(&path("/b"), LockScope::Exclusive, LockDepth::Zero, None, LIFE).unwrap();
+    assert!(soon(&second));
+    let third = alice.locks().lock(&path("/c"), LockScope::Exclusive, LockDepth::Zero, None, LIFE);
+    assert!(matches!(third, Err(VfsError::Forbidden { .. })));
 }

@@ -165,6 +165,18 @@ async fn an_open_upload_answers_stat_in_its_own_session() {
 }
 
 #[tokio::test]
+async fn what_is_set_by_name_meets_one_s_own_upload_under_way() {
+    let mut client = Client::new().await;
+    let handle = client.open("/a", PUT | CREATE | EXCLUSIVE).await.handle();
+    assert!(client.write(&handle, 0, b"abcdef").await.is_ok());
+    let attrs = Attrs { size: Some(3), mode: Some(0o640), times: Some((5, 1_000_000_000)), ..Attrs::default() };
+    assert!(client.set(kind::SETSTAT, b"/a", attrs).await.is_ok());
+    assert!(client.close(&handle).await.is_ok());
+    let now = client.about(kind::STAT, b"/a").await.attrs();
+    assert_eq!((now.size, now.mode, now.times.unwrap().1), (Some(3), Some(0o640), 1_000_000_000));
+}
+
+#[tokio::test]
 async fn without_the_right_nothing_is_opened_for_writing() {
     let mut client = Client::silent("read,view".parse().unwrap(), usize::MAX).await;
     client.raw(&crate::sftp::fields::Packet::of(kind::INIT).u32(3).finish()).await.unwrap();

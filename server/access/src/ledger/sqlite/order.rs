@@ -11,6 +11,8 @@ use std::time::Duration;
 pub(super) enum Order {
     /// Mark as used.
     UseOnce { key: String, ttl: Duration },
+    /// Raise a high-water mark.
+    Raise { key: String, n: u64, ttl: Duration },
     /// Count one more.
     Bump { key: String, window: Duration, fixed: bool },
     /// Keep a value.
@@ -21,12 +23,14 @@ pub(super) enum Order {
     Remove { key: String },
     /// Drop some of what has passed.
     Sweep,
+    /// Drop some of the oldest below a prefix that are more than so many.
+    Evict { prefix: &'static str, at_most: u64 },
 }
 
 /// What came of an order.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// Whether it was the first use.
+    /// Whether it was the first use, or the highest number so far.
     First(bool),
     /// The counter now.
     Count(Count),
@@ -50,6 +54,12 @@ impl Order {
         match self {
             Self::UseOnce { key, ttl } => {
                 let rows = sqlx::query(USE_ONCE).bind(key).bind(now).bind(end(ttl)).fetch_all(connection).await?;
+                Ok(Answer::First(!rows.is_empty()))
+            }
+            Self::Raise { key, n, ttl } => {
+                let number = signed(*n);
+                let rows =
+                    sqlx::query(RAISE).bind(key).bind(now).bind(end(ttl)).bind(number).fetch_all(connection).await?;
                 Ok(Answer::First(!rows.is_empty()))
             }
             Self::Bump { key, window, fixed } => {
@@ -78,6 +88,17 @@ impl Order {
                     sqlx::query(SWEEP).bind(now).bind(signed(SWEEP_PIECE)).execute(connection).await?.rows_affected();
                 Ok(Answer::Swept { more: dropped >= SWEEP_PIECE })
             }
+            Self::Evict { prefix, at_most } => {
+                let (first, last) = (*prefix, bounds::after_prefix(prefix));
+                let rows: i64 =
+                    sqlx::query_scalar(HOW_MANY).bind(first).bind(&last).fetch_one(&mut *connection).await?;
+                let beyond = unsigned(rows).saturating_sub(*at_most);
+                let piece = beyond.min(EVICT_PIECE);
+                if piece > 0 {
+                    sqlx::query(EVICT).bind(first).bind(&last).bind(signed(piece)).execute(connection).await?;
+                }
+                Ok(Answer::Swept { more: beyond > piece })
+            }
         }
     }
 }
@@ -105,6 +126,9 @@ pub(super) fn unsigned(number: i64) -> u64 {
 const USE_ONCE: &str = "INSERT INTO ledger (name, kind, n, previous_ms, bumped_ms, ends_ms) VALUES ($1, 0, 1, 0, $2, $3) \
                         ON CONFLICT (name, kind) DO UPDATE SET bumped_ms = excluded.bumped_ms, ends_ms = excluded.ends_ms \
                         WHERE ledger.ends_ms <= $2 RETURNING n";
+const RAISE: &str = "INSERT INTO ledger (name, kind, n, previous_ms, bumped_ms, ends_ms) VALUES ($1, 3, $4, 0, $2, $3) \
+                     ON CONFLICT (name, kind) DO UPDATE SET n = excluded.n, bumped_ms = excluded.bumped_ms, ends_ms = excluded.ends_ms \
+                     WHERE ledger.ends_ms <= $2 OR ledger.n < excluded.n RETURNING n";
 const BUMP: &str = "INSERT INTO ledger (name, kind, n, previous_ms, bumped_ms, ends_ms) VALUES ($1, 1, 1, 0, $2, $3) \
                     ON CONFLICT (name, kind) DO UPDATE SET \
                     n = CASE WHEN ledger.ends_ms <= $2 THEN 1 ELSE ledger.n + 1 END, \
@@ -123,6 +147,11 @@ const PUT: &str = "INSERT INTO ledger (name, kind, n, previous_ms, bumped_ms, co
 const TAKE: &str = "DELETE FROM ledger WHERE name = $1 AND kind = 2 AND ends_ms > $2 RETURNING content";
 const SWEEP: &str =
     "DELETE FROM ledger WHERE (name, kind) IN (SELECT name, kind FROM ledger WHERE ends_ms <= $1 LIMIT $2)";
+const HOW_MANY: &str = "SELECT COUNT(*) FROM ledger WHERE name >= $1 AND name < $2";
+const EVICT: &str = "DELETE FROM ledger WHERE (name, kind) IN \
+                     (SELECT name, kind FROM ledger WHERE name >= $1 AND name < $2 ORDER BY bumped_ms LIMIT $3)";
 
 /// Rows that one order of a sweep drops.
 const SWEEP_PIECE: u64 = 500;
+/// And one eviction, which has to sort what it chooses from.
+const EVICT_PIECE: u64 = 5000;

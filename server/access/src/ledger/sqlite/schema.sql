@@ -1,5 +1,5 @@
 -- What is counted, used once or kept for a time. Times are Unix milliseconds; a row whose ends_ms has passed counts as absent.
--- kind: 0 a mark (used once), 1 a counter, 2 a value.
+-- kind: 0 a mark (used once), 1 a counter, 2 a value, 3 a high-water mark.
 CREATE TABLE ledger (
     name TEXT NOT NULL,
     kind BIGINT NOT NULL,
