@@ -1,3 +1,5 @@
+//! The file on disk: made private, replaced whole or not at all, never overwritten behind somebody's back.
+
 use super::*;
 use crate::{FreshPorts, fresh, secret::tests::ToySealer};
 use std::net::Ipv4Addr;

@@ -1,3 +1,5 @@
+//! Secrets: resolved only when asked, never shown, moved nowhere.
+
 use super::*;
 
 /// Seals by turning bytes over and putting the label in front: enough to see that both are used.

@@ -1,3 +1,5 @@
+//! The tree: byte for byte what was read, bounded, and without the parts of XML that reach outside.
+
 use super::*;
 use proptest::prelude::*;
 

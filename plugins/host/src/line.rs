@@ -249,10 +249,11 @@ impl Task {
             self.turn_away(&PluginError::Resting { again: until - now });
             return false;
         }
-        let started = self.plan.start(self.deadlines.start).await.and_then(|started| match self.changed(&started.said) {
-            Some(what) => Err(PluginError::Changed { what }),
-            None => Ok(started),
-        });
+        let started =
+            self.plan.start(self.deadlines.start).await.and_then(|started| match self.changed(&started.said) {
+                Some(what) => Err(PluginError::Changed { what }),
+                None => Ok(started),
+            });
         match started {
             Ok(Started { worker, said }) => {
                 let single = said.flags & abi::SINGLE_THREADED != 0;

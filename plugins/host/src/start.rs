@@ -77,7 +77,9 @@ impl Plan {
         let late = |_| PluginError::Late { after: limit };
         let file = self.found()?;
         let (mut worker, said) =
-            timeout_at(until, load(&self.command, &self.search, file.clone(), self.sha256.clone())).await.map_err(late)??;
+            timeout_at(until, load(&self.command, &self.search, file.clone(), self.sha256.clone()))
+                .await
+                .map_err(late)??;
         if said.name != self.plugin {
             let why = format!("it calls itself {:?}, the preferences call it {:?}", said.name, self.plugin);
             return Err(PluginError::Refused { path: file, why });

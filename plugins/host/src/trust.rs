@@ -80,9 +80,8 @@ impl SearchPath {
     /// Whether a plugin may read this folder: `HOME/plugins`, unless that is a place where the server keeps its own.
     fn is_for_data(&self, folder: &File) -> bool {
         let (Ok(folder_is), Ok(own)) = (folder.metadata(), self.own.metadata()) else { return false };
-        let lacks = |name: &&str| {
-            matches!(rustix::fs::statat(folder, *name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
-        };
+        let lacks =
+            |name: &&str| matches!(rustix::fs::statat(folder, *name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT));
         folder_is.dev() == own.dev() && folder_is.ino() == own.ino() && THE_SERVERS.iter().all(lacks)
     }
 }

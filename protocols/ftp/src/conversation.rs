@@ -22,6 +22,7 @@ use crate::{
 use lockgate_model::{Conversation, Door, Origin, Protocol};
 use lockgate_net::{Connection, Stop, Stranger};
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -55,8 +56,8 @@ pub(crate) struct Talk {
     stage: Stage,
     wrong_tries: u32,
     unknown_words: u32,
-    /// A line that came during a transfer.
-    held: Option<Line>,
+    /// Lines that came during a transfer.
+    held: VecDeque<Line>,
 }
 
 /// Who is talking.
@@ -88,6 +89,8 @@ enum Act {
 const MOST_WRONG_TRIES: u32 = 3;
 /// Unknown commands of a stranger before the connection is taken for something else than FTP.
 const MOST_UNKNOWN_WORDS: u32 = 3;
+/// Lines that may wait for the end of a transfer before no more are read.
+const MOST_HELD: usize = 16;
 /// How long TLS on the control connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// How long a client has to take a reply.
@@ -109,7 +112,7 @@ impl Talk {
             stage: Stage::Visitor(Visitor::default()),
             wrong_tries: 0,
             unknown_words: 0,
-            held: None,
+            held: VecDeque::new(),
             house,
         })
     }
@@ -152,7 +155,7 @@ impl Talk {
 
     /// The next line: one that waited, or the next that comes.
     async fn next_line(&mut self, ends: &mut Ends) -> Result<Line, Farewell> {
-        if let Some(line) = self.held.take() {
+        if let Some(line) = self.held.pop_front() {
             return Ok(line);
         }
         let (control, stage, stop) = (&mut self.control, &mut self.stage, &self.stop);
@@ -244,8 +247,9 @@ impl Talk {
     /// Waits for a job, and answers what can be answered meanwhile. Leaving drops the job.
     async fn attend(&mut self, ends: &mut Ends, job: Job) -> Result<(), Farewell> {
         let Job { mut work, mut told, progress } = job;
+        let mut leaving = false;
         loop {
-            let (control, waits) = (&mut self.control, self.held.is_none());
+            let (control, waits) = (&mut self.control, !leaving && self.held.len() < MOST_HELD);
             let event = async {
                 tokio::select! {
                     biased;
@@ -263,6 +267,9 @@ impl Talk {
                     }
                     return self.say(ends, &reply).await;
                 }
+                // Whoever said QUIT waits for the transfer and need not stay for the reply; others break it off by leaving
+                // (RFC 959 section 4.1.1).
+                Event::Line(Err(NoLine::Closed)) if self.held.iter().any(is_quit) => leaving = true,
                 Event::Line(line) => {
                     let line = line.map_err(no_line)?;
                     match parse(&line) {
@@ -277,7 +284,7 @@ impl Talk {
                         }
                         Ok(Command::Open(Open::Noop)) => self.say(ends, &say::NOTHING_TO_DO).await?,
                         // Its turn comes.
-                        _ => self.held = Some(line),
+                        _ => self.held.push_back(line),
                     }
                 }
             }
@@ -332,6 +339,10 @@ enum Event {
     Said(Reply),
     Done(Reply),
     Line(Result<Line, NoLine>),
+}
+
+fn is_quit(line: &Line) -> bool {
+    matches!(parse(line), Ok(Command::Open(Open::Quit)))
 }
 
 async fn arrival(stage: &mut Stage) {

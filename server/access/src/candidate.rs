@@ -12,6 +12,8 @@ pub(crate) const ANSWER_FLOOR: Duration = Duration::from_millis(if cfg!(test) { 
 /// What a name's own share of the floor can be. It comes from the server's key, so it stays the same however often it is
 /// measured; it is this small because two names must not be told apart by it either (N16).
 const OWN_SHARE_MICROS: u16 = 64;
+/// Characters of a name in a record: every try writes one, so that its size is what a stranger can make the disk take.
+const LONGEST_SAID: usize = 128;
 
 /// A text that claims to be a user's name.
 #[derive(Clone)]
@@ -31,14 +33,22 @@ impl Candidate {
     pub(crate) fn new(server: &SecretKey, text: &str) -> Self {
         let name = UserName::new(text).ok();
         let said = match &name {
-            Some(name) => name.as_str().to_owned(),
-            None => text.chars().take(UserName::MAX_BYTES).flat_map(char::escape_debug).collect(),
+            Some(name) => cut(name.as_str()),
+            None => cut(&text.chars().take(UserName::MAX_BYTES).flat_map(char::escape_debug).collect::<String>()),
         };
         let counted = name.as_ref().map_or(text.as_bytes(), |name| name.as_str().as_bytes());
         let key = user_key(server, counted);
         let [a, b, ..] = server.keyed_digest("answer-time", counted);
         let own = u16::from_be_bytes([a, b]) % OWN_SHARE_MICROS;
         Self { name, said, key, floor: ANSWER_FLOOR + Duration::from_micros(own.into()) }
+    }
+}
+
+/// As much of a name as a record has room for.
+fn cut(said: &str) -> String {
+    match said.char_indices().nth(LONGEST_SAID) {
+        Some((end, _)) => format!("{}\u{2026}", said.get(..end).unwrap_or_default()),
+        None => said.to_owned(),
     }
 }
 
@@ -66,7 +76,10 @@ mod tests {
         let broken = Candidate::new(&server, "eve\r\n\u{202e}");
         assert!(broken.name.is_none());
         assert_eq!(broken.said, "eve\\r\\n\\u{202e}");
-        assert!(Candidate::new(&server, &"a/".repeat(100_000)).said.len() < 3000);
+        for text in ["a/".repeat(100_000), "\u{202e}".repeat(200), "a".repeat(200), "\u{e9}".repeat(127)] {
+            assert!(Candidate::new(&server, &text).said.chars().count() <= LONGEST_SAID + 1);
+        }
+        assert_eq!(Candidate::new(&server, &"a".repeat(128)).said, "a".repeat(128));
     }
 
     #[test]

@@ -23,9 +23,13 @@ use lockgate_users::{Account, Epoch};
 use std::{
     fmt,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
+use tokio::runtime::Handle;
+
+/// How long a login waits for other codes of the same user.
+const TURN_PATIENCE: Duration = Duration::from_secs(15);
 
 /// 128 random bits, written as 32 hex digits or more.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -85,6 +89,37 @@ pub(crate) struct Pending {
     pub(crate) until_ms: u64,
     /// Asked for the sake of appearance.
     decoy: bool,
+    /// Asked behind a veil: what comes of it must look alike, whether it is a decoy or not.
+    veiled: bool,
+    unanswered: Option<Unanswered>,
+    /// The guess that it was charged, as the count of wrong codes became: paid for in advance, until one is made.
+    charged: Option<u64>,
+}
+
+/// A question behind a veil that nobody has answered yet. Given up so it counts against its address like a wrong answer, or
+/// the veil would be a way to try passwords that nobody counts.
+struct Unanswered {
+    gate: Weak<Inner>,
+    origin: Origin,
+}
+
+impl Unanswered {
+    fn new(gate: &Arc<Inner>, origin: &Origin) -> Self {
+        Self { gate: Arc::downgrade(gate), origin: origin.clone() }
+    }
+
+    fn settle(mut self) {
+        self.gate = Weak::new();
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let (Some(gate), Ok(runtime)) = (self.gate.upgrade(), Handle::try_current()) {
+            let origin = self.origin.clone();
+            runtime.spawn(async move { gate.count_denial(&origin, Reason::Veiled).await });
+        }
+    }
 }
 
 /// What makes two requests come from one client.
@@ -204,6 +239,12 @@ impl Challenge {
         self
     }
 
+    /// Whether the question is put again after an answer that was refused.
+    fn leaves_a_try(&self, reason: Reason, allowed: u32) -> bool {
+        let again = if self.pending.veiled { leaves_a_try_behind_a_veil(reason) } else { leaves_a_try(reason) };
+        again && self.pending.wrong.saturating_add(1) < allowed
+    }
+
     /// Whether it is still what its client may answer.
     fn stands_for(&self, origin: &Origin, now_ms: u64) -> Result<(), Refusal> {
         if self.pending.client != Client::of(origin) {
@@ -234,6 +275,8 @@ impl Inner {
             }
             _ => self.begin(&need, &serving).await?,
         };
+        let veiled = question.veil == Veil::Drawn;
+        let charged = if shows_a_right_password(origin) && !veiled { self.charge(rules, who).await? } else { None };
         let until_ms =
             begun.until_ms.unwrap_or_else(|| self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)));
         let channel = ChannelName::new(&begun.channel).ok_or(Reason::InternalFault)?;
@@ -255,8 +298,20 @@ impl Inner {
                 wrong: 0,
                 until_ms,
                 decoy: false,
+                veiled,
+                unanswered: veiled.then(|| Unanswered::new(self, origin)),
+                charged,
             }),
         })
+    }
+
+    /// A question where a wrong password would have been denied shows that it was right (S19). That costs a guess until the
+    /// question is answered rightly, so that it cannot be asked for without end. Nothing is charged in a pause.
+    async fn charge(&self, rules: &Rules, who: &Candidate) -> Result<Option<u64>, Refusal> {
+        let _turn = self.code_turns.take(&who.key, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
+        let counting = self.counting(rules);
+        let (standing, _) = counting.codes(&who.key, None).await?;
+        Ok(if standing.paused { None } else { Some(counting.wrong_code(&who.key).await?) })
     }
 
     /// A challenge that no answer satisfies.
@@ -285,21 +340,27 @@ impl Inner {
                 wrong: 0,
                 until_ms: self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)),
                 decoy: true,
+                veiled: true,
+                unanswered: Some(Unanswered::new(self, origin)),
+                charged: None,
             }),
         })
     }
 
-    async fn answered(self: &Arc<Self>, challenge: Challenge, origin: &Origin, code: &Secret<String>) -> Outcome {
+    async fn answered(self: &Arc<Self>, mut challenge: Challenge, origin: &Origin, code: &Secret<String>) -> Outcome {
         let started = Instant::now();
+        challenge.pending.unanswered.take().into_iter().for_each(Unanswered::settle);
         let rules = self.rules();
         // An answer that takes longer is denied.
         let patience = PATIENCE + rules.settings.patience.channels.max(rules.settings.patience.person);
         let walked = tokio::time::timeout(patience, self.judge(&rules, &challenge, origin, code)).await;
         let walked = walked.unwrap_or_else(|_| Err(Reason::TooSlow.into()));
         match walked {
-            Err(refusal)
-                if leaves_a_try(refusal.reason) && challenge.pending.wrong + 1 < rules.settings.max_attempts =>
-            {
+            Err(refusal) if challenge.leaves_a_try(refusal.reason, rules.settings.max_attempts) => {
+                self.count_denial(origin, refusal.reason).await;
+                if refusal.reason.is_guess() {
+                    challenge.pending.charged = None;
+                }
                 self.record(
                     LoginResult::Denied,
                     origin,
@@ -328,6 +389,9 @@ impl Inner {
         if self.addresses.is_banned(origin.address()) {
             return Err(Reason::Banned.into());
         }
+        if !self.events.healthy() {
+            return Err(Reason::AuditFailed.into());
+        }
         if pending.decoy {
             return Err(Reason::Veiled.into());
         }
@@ -338,6 +402,7 @@ impl Inner {
             channel,
             state: &pending.state,
             elsewhere: challenge.expects == Expects::Nothing,
+            charged: pending.charged,
         };
         let answer = Answer { rules, who: &pending.who, account: &account, origin, asked, code };
         let factor = self.second_factor(&answer).await?;
@@ -366,6 +431,7 @@ impl Inner {
         let started = Instant::now();
         let rules = self.rules();
         if let Err(refusal) = challenge.stands_for(origin, self.clock.now_ms()) {
+            challenge.pending.unanswered.take().into_iter().for_each(Unanswered::settle);
             return self.conclude(origin, &challenge.pending.who, started, Err(refusal), Veil::Open).await;
         }
         if !challenge.pending.decoy {
@@ -373,6 +439,7 @@ impl Inner {
                 Ok(Some((begun, account, serving))) => challenge.turn_to(begun, &account, &serving),
                 Ok(None) => {}
                 Err(refusal) => {
+                    challenge.pending.unanswered.take().into_iter().for_each(Unanswered::settle);
                     return self.conclude(origin, &challenge.pending.who, started, Err(refusal), Veil::Open).await;
                 }
             }
@@ -436,6 +503,16 @@ const fn leaves_a_try(reason: Reason) -> bool {
             | Reason::Unanswered
             | Reason::Veiled
     )
+}
+
+/// A decoy knows no reason but its own, so that every other must look like it; but for those that come before it is looked at.
+const fn leaves_a_try_behind_a_veil(reason: Reason) -> bool {
+    !matches!(reason, Reason::ChallengeForeign | Reason::ChallengeExpired | Reason::Banned | Reason::AuditFailed)
+}
+
+/// Whether a question on this door can only follow a right password: SSH asks whatever the truth, the web does not.
+const fn shows_a_right_password(origin: &Origin) -> bool {
+    matches!(origin.protocol, Protocol::Http | Protocol::Https)
 }
 
 fn others(serving: &[Arc<dyn Factor>], chosen: &ChannelName) -> Vec<ChannelName> {

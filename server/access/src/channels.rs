@@ -4,13 +4,13 @@
 //! last the login is denied. Nothing here ever turns "due" into "not due".
 
 use crate::{
-    ChannelName, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Ledger as _, Prompt,
+    ChannelName, Expects, Factor, FactorError, FactorKind, FactorOrigin, FactorUser, Ledger as _, Prompt,
     candidate::Candidate,
-    codes::{self, Codes, LiveCode},
+    codes::{self, Codes, LiveCode, Purpose},
     gate::{Inner, Rules},
     policy::{self, Fitness},
     reason::{Reason, Refusal},
-    sending::Sending,
+    sending::{Sending, destinations},
 };
 use futures_util::{FutureExt as _, future::join_all};
 use lockgate_events::Event;
@@ -18,6 +18,8 @@ use lockgate_model::{Origin, Secret};
 use lockgate_users::Account;
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+/// The channel of authenticator apps, which send nothing.
+const AUTHENTICATOR: &str = "totp";
 /// How long a factor may take to say whether it serves somebody at all.
 const SERVES_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a login waits for another of the same user to have its code sent.
@@ -66,10 +68,10 @@ impl Inner {
     pub(crate) async fn begin(&self, need: &Need<'_>, factors: &[Arc<dyn Factor>]) -> Result<Begun, Refusal> {
         let mut refusal = Refusal::from(Reason::NoChannel);
         let all = async {
-            let mut sent = false;
+            let mut sent = Vec::new();
             for factor in factors {
                 let begun = match factor.kind() {
-                    FactorKind::Verifies => self.begin_verifying(need, &**factor).await,
+                    FactorKind::Verifies => self.begin_verifying(need, &**factor, &mut sent).await,
                     FactorKind::Delivers => self.begin_delivering(need, &**factor, &mut sent).await,
                 };
                 match begun {
@@ -86,19 +88,51 @@ impl Inner {
         }
     }
 
-    async fn begin_verifying(&self, need: &Need<'_>, factor: &dyn Factor) -> Result<Begun, Refusal> {
+    /// Begins with a factor that verifies. One that is known to call this user somewhere else (a push) is held to the limits
+    /// of messages, so that nobody is called until they give in.
+    pub(crate) async fn begin_verifying(
+        &self,
+        need: &Need<'_>,
+        factor: &dyn Factor,
+        sent: &mut Vec<String>,
+    ) -> Result<Begun, Refusal> {
         let user = seen_by(factor, need.account);
         let patience = need.rules.settings.patience.call;
-        let begun = called(factor, patience, factor.begin(&user, &place(need.origin), None)).await;
         let channel = factor.channel().as_str();
-        match begun {
-            Ok(prompt) => Ok(Begun { channel: channel.to_owned(), prompt, until_ms: None }),
-            Err(_) => Err(Refusal::on(Reason::FactorFailed, channel)),
+        let begin = async || {
+            let begun = called(factor, patience, factor.begin(&user, &place(need.origin), None)).await;
+            let begun = begun.map(|prompt| Begun { channel: channel.to_owned(), prompt, until_ms: None });
+            begun.map_err(|_| Refusal::on(Reason::FactorFailed, channel))
+        };
+        if channel == AUTHENTICATOR {
+            return begin().await;
         }
+        // Whether it calls people shows with the first prompt; until then one login of a user waits for the other.
+        let turn = format!("{}/{channel}", need.who.key);
+        let _turn = self.calling_turns.take(&turn, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
+        let calls = format!("calls/{turn}");
+        let (limits, origin) = (need.rules.settings.send, need.origin);
+        let sending = Sending { ledger: &*self.ledger, server: &self.key, limits };
+        let known = self.ledger.get(&calls).await?.is_some();
+        if known && !sending.may_send(&need.who.key, need.account, channel, origin, sent).await? {
+            self.told_of_sending(need, channel, false, "limited");
+            return Err(Refusal::on(Reason::SendLimited, channel));
+        }
+        let begun = begin().await?;
+        if !known && begun.prompt.expects == Expects::Nothing {
+            self.ledger.put(&calls, b"", STEP_MEMORY).await?;
+            sending.may_send(&need.who.key, need.account, channel, origin, sent).await?;
+        }
+        Ok(begun)
     }
 
     /// Makes a code, keeps it, and has it carried; or goes on with the code that is live where no new one may be sent.
-    async fn begin_delivering(&self, need: &Need<'_>, factor: &dyn Factor, sent: &mut bool) -> Result<Begun, Refusal> {
+    async fn begin_delivering(
+        &self,
+        need: &Need<'_>,
+        factor: &dyn Factor,
+        sent: &mut Vec<String>,
+    ) -> Result<Begun, Refusal> {
         let channel = factor.channel().as_str();
         let user = seen_by(factor, need.account);
         let (code, live) = {
@@ -107,16 +141,17 @@ impl Inner {
             let codes = self.codes();
             let limits = need.rules.settings.send;
             let sending = Sending { ledger: &*self.ledger, server: &self.key, limits };
-            if !sending.may_send(&need.who.key, &user, channel, need.origin, *sent).await? {
+            if !sending.may_send(&need.who.key, need.account, channel, need.origin, sent).await? {
                 return self.go_on(need, &codes, channel).await;
             }
             let code = codes::generate(need.rules.settings.token_length, need.rules.settings.token_numeric)?;
             let life =
                 need.account.otp_token_timeout_ms.map_or(need.rules.settings.token_timeout, Duration::from_millis);
-            let live = codes.put(&need.who.key, &code, channel, need.origin, need.challenge, life).await?;
+            let whose = self.whose(need.who, need.account, channel);
+            let purpose = Purpose { channel, origin: need.origin, whose, challenge: need.challenge, life };
+            let live = codes.put(&need.who.key, &code, purpose).await?;
             (code, live)
         };
-        *sent = true;
         let patience = need.rules.settings.patience.call;
         let carried = called(factor, patience, factor.begin(&user, &place(need.origin), Some(&code))).await;
         self.told_of_sending(need, channel, carried.is_ok(), if carried.is_ok() { "sent" } else { "channel_failed" });
@@ -131,10 +166,11 @@ impl Inner {
     }
 
     async fn go_on(&self, need: &Need<'_>, codes: &Codes<'_>, channel: &str) -> Result<Begun, Refusal> {
-        match codes.live(&need.who.key).await?.filter(|live| live.is_for(need.origin)) {
+        let live = codes.live(&need.who.key).await?;
+        match live.filter(|live| self.is_for(live, need.who, need.account, need.origin)) {
             Some(live) => {
                 codes.rebind(&need.who.key, &live, need.challenge).await?;
-                let prompt = Prompt { text: None, expects: crate::Expects::Code, state: Vec::new() };
+                let prompt = Prompt { text: None, expects: Expects::Code, state: Vec::new() };
                 Ok(Begun { channel: live.channel, prompt, until_ms: Some(live.until_ms) })
             }
             None => {
@@ -173,6 +209,16 @@ impl Inner {
                 tracing::warn!(user = %account.name, reason = refusal.reason.word(), "no code was sent");
             }
         });
+    }
+
+    /// Whether a live code is for a login from here, by the account as it is now.
+    pub(crate) fn is_for(&self, live: &LiveCode, who: &Candidate, account: &Account, origin: &Origin) -> bool {
+        live.is_for(origin, &self.whose(who, account, &live.channel))
+    }
+
+    /// What of an account a code is bound to: its state, and where a channel sends.
+    fn whose(&self, who: &Candidate, account: &Account, channel: &str) -> String {
+        format!("{} {}", account.epoch.0, destinations(&self.key, &who.key, account, channel).join(" "))
     }
 
     pub(crate) fn codes(&self) -> Codes<'_> {

@@ -1,8 +1,8 @@
 //! Codes that the gate makes itself and a channel carries: how they are made, kept, recognised and spent.
 //!
 //! One live code a user (N9), in the ledger, as a keyed digest together with the login it belongs to; so a code is worth
-//! nothing to another user, from another address or on another protocol, and survives a restart like everything that may be
-//! used once. Never: keeps a code, logs one, or sends one.
+//! nothing to another user, from another address or on another protocol, nor once the account or the place it was sent to has
+//! changed, and survives a restart like everything that may be used once. Never: keeps a code, logs one, or sends one.
 
 use crate::{Ledger, LedgerError, reason::Reason};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -52,6 +52,8 @@ pub(crate) struct LiveCode {
     pub(crate) channel: String,
     /// For which login: address, door and protocol.
     bound: String,
+    /// For which state of the account, and where it was sent.
+    whose: String,
     /// The challenge that may be answered with it; `None`: made for a client that cannot be asked.
     pub(crate) challenge: Option<String>,
     /// When it ends, Unix ms.
@@ -64,31 +66,47 @@ impl LiveCode {
         format!("{} {} {}", origin.address(), origin.door, origin.protocol)
     }
 
-    /// Whether it was made for a login from here.
-    pub(crate) fn is_for(&self, origin: &Origin) -> bool {
-        self.bound == Self::place(origin)
+    /// Whether it was made for a login from here, by the account as it is now.
+    pub(crate) fn is_for(&self, origin: &Origin, whose: &str) -> bool {
+        self.bound == Self::place(origin) && self.whose == whose
     }
 
     fn encode(&self) -> String {
         let digest = URL_SAFE_NO_PAD.encode(self.digest);
         let challenge = self.challenge.as_deref().unwrap_or("-");
-        format!("1\n{}\n{digest}\n{}\n{}\n{challenge}\n{}", self.issue, self.channel, self.bound, self.until_ms)
+        let Self { issue, channel, bound, whose, until_ms, .. } = self;
+        format!("2\n{issue}\n{digest}\n{channel}\n{bound}\n{whose}\n{challenge}\n{until_ms}")
     }
 
     fn parse(value: &[u8]) -> Option<Self> {
         let mut lines = std::str::from_utf8(value).ok()?.split('\n');
         let mut line = || lines.next();
-        if line()? != "1" {
+        if line()? != "2" {
             return None;
         }
         let issue = line()?.to_owned();
         let digest = URL_SAFE_NO_PAD.decode(line()?).ok()?.try_into().ok()?;
         let channel = line()?.to_owned();
         let bound = line()?.to_owned();
+        let whose = line()?.to_owned();
         let challenge = Some(line()?).filter(|text| *text != "-").map(str::to_owned);
         let until_ms = line()?.parse().ok()?;
-        Some(Self { issue, digest, channel, bound, challenge, until_ms })
+        Some(Self { issue, digest, channel, bound, whose, challenge, until_ms })
     }
+}
+
+/// What a code is made for.
+pub(crate) struct Purpose<'a> {
+    /// The channel that carries it.
+    pub(crate) channel: &'a str,
+    /// For a login from here.
+    pub(crate) origin: &'a Origin,
+    /// The state of the account, and where it goes.
+    pub(crate) whose: String,
+    /// The challenge that may be answered with it.
+    pub(crate) challenge: Option<&'a str>,
+    /// How long it lives.
+    pub(crate) life: Duration,
 }
 
 /// The live codes of all users.
@@ -110,18 +128,17 @@ impl Codes<'_> {
         &self,
         user: &str,
         code: &Secret<String>,
-        channel: &str,
-        origin: &Origin,
-        challenge: Option<&str>,
-        life: Duration,
+        purpose: Purpose<'_>,
     ) -> Result<LiveCode, LedgerErrorOr> {
         let issue = random_id()?;
+        let Purpose { channel, origin, whose, challenge, life } = purpose;
         let life = life.min(LONGEST_LIFE);
         let live = LiveCode {
             digest: self.digest(user, &issue, code.expose()),
             issue,
             channel: channel.to_owned(),
             bound: LiveCode::place(origin),
+            whose,
             challenge: challenge.map(str::to_owned),
             until_ms: self.now_ms.saturating_add(millis(life)),
         };
@@ -235,6 +252,7 @@ mod tests {
             digest: [7; 32],
             channel: "sms".into(),
             bound: LiveCode::place(&origin(Protocol::Ftp, "2001:db8::1")),
+            whose: "7 digest".into(),
             challenge: None,
             until_ms: 12,
         };

@@ -1,4 +1,5 @@
-//! Wrong codes on one connection of a client that cannot be asked (N7a): its one string is its whole challenge.
+//! Wrong codes on one connection of a client that cannot be asked (N7a): its one string is its whole challenge. And, in a table
+//! of its own, keys that a connection offers.
 //!
 //! Kept in memory: a connection does not outlive the process. Bounded, and the oldest are forgotten first; the account's own
 //! count stands behind it.

@@ -3,7 +3,7 @@
 //! Wrong passwords count for the name *and* the address, unknown names like known ones, so that a stranger slows down nobody
 //! but themself; a second count over all addresses that the user has never come from slows down those addresses alone. Wrong
 //! codes count for the account wherever they come from, but only behind a right first factor, so that strangers cannot reach
-//! them. An address that fails too often altogether is shut out.
+//! them; a question that the web puts is one until it is answered. An address that is denied too often altogether is shut out.
 //!
 //! Never: decides whether evidence is right, or tells anyone outside why.
 
@@ -80,15 +80,20 @@ impl Counting<'_> {
     }
 
     /// How an account stands with its codes; `true` beside it where they are frozen.
-    pub(crate) async fn codes(&self, user: &str) -> Result<(Standing, bool), LedgerError> {
+    ///
+    /// `charged`: the count as it became when the question was put that is answered now. Where nothing was counted since, it
+    /// stands as it did then: the guess that was paid for in advance is the one that is made.
+    pub(crate) async fn codes(&self, user: &str, charged: Option<u64>) -> Result<(Standing, bool), LedgerError> {
         let count = self.ledger.count(&wrong_codes(user)).await?;
-        let standing = Standing { paused: self.is_paused(count, self.limits.codes_per_account), failures: count.n };
-        Ok((standing, count.n >= u64::from(self.limits.codes_until_frozen)))
+        let own = charged == Some(count.n);
+        let paused = !own && self.is_paused(count, self.limits.codes_per_account);
+        let before = count.n.saturating_sub(u64::from(own));
+        Ok((Standing { paused, failures: count.n }, before >= u64::from(self.limits.codes_until_frozen)))
     }
 
-    /// A wrong code behind a right first factor, outside of a pause.
-    pub(crate) async fn wrong_code(&self, user: &str) -> Result<(), LedgerError> {
-        self.ledger.bump(&wrong_codes(user), CODE_MEMORY).await.map(drop)
+    /// A wrong code behind a right first factor, outside of a pause. The count afterwards.
+    pub(crate) async fn wrong_code(&self, user: &str) -> Result<u64, LedgerError> {
+        Ok(self.ledger.bump(&wrong_codes(user), CODE_MEMORY).await?.n)
     }
 
     /// A right code ends the row. Nothing else does: no right password, no other user's success.

@@ -8,7 +8,7 @@ use crate::{
     Evidence,
     candidate::Candidate,
     compound::CodeShape,
-    counting::{Counting, Standing},
+    counting::Counting,
     crowd::Full,
     gate::{Inner, Rules},
     reason::{Reason, Refusal},
@@ -118,7 +118,10 @@ impl Inner {
         let right = hash_all(rules, &origin.address_key(), phc, &guesses).await?;
 
         let Some((account, guess)) = account.zip(right.and_then(|place| guesses.into_iter().nth(place))) else {
-            self.wrong_password(&counting, who, origin, known, standing).await?;
+            // Inside a pause nothing is accepted, so that a wrong one there is no further guess.
+            if !standing.paused {
+                counting.wrong_password(&who.key, origin, known).await?;
+            }
             return Err(otherwise.into());
         };
         if standing.paused {
@@ -160,22 +163,6 @@ impl Inner {
             }
         });
         Ok(Some(Ok(())))
-    }
-
-    async fn wrong_password(
-        &self,
-        counting: &Counting<'_>,
-        who: &Candidate,
-        origin: &Origin,
-        known: bool,
-        standing: Standing,
-    ) -> Result<(), Refusal> {
-        // Inside a pause nothing is accepted, so that a wrong one there is no further guess; the address is told all the same.
-        if !standing.paused {
-            counting.wrong_password(&who.key, origin, known).await?;
-        }
-        counting.address_failed(origin, &self.addresses, &self.events).await?;
-        Ok(())
     }
 
     /// Hashes a right password anew where its hash is weaker than what is made today. Behind the login, when there is a core.

@@ -8,13 +8,15 @@ use crate::{
     crowd::{Crowd, Hashing},
     grants::Grants,
     ledger::Clock,
+    login::hold_to,
     parked::Parked,
     ports::{Accounts, TimedLedger},
     session::Sessions,
+    turned_away::TurnedAway,
     turns::Turns,
     watch,
 };
-use lockgate_events::EventBus;
+use lockgate_events::{EventBus, LoginResult};
 use lockgate_model::{Origin, Protocol, UserName};
 use lockgate_net::AddressBook;
 use lockgate_users::{Account, Directory, SecretKey};
@@ -25,7 +27,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// What a gate is made of.
@@ -79,7 +81,12 @@ pub(crate) struct Inner {
     pub(crate) crowd: Crowd,
     pub(crate) password_turns: Turns,
     pub(crate) code_turns: Turns,
+    /// Who begins with a factor that may call people.
+    pub(crate) calling_turns: Turns,
     pub(crate) connections: Connections,
+    /// Keys that were offered, by connection.
+    pub(crate) offers: Connections,
+    pub(crate) turned_away: TurnedAway,
     pub(crate) sessions: Sessions,
     pub(crate) grants: Grants,
     pub(crate) cookies: Cookies,
@@ -128,7 +135,10 @@ impl Gate {
             crowd: Crowd::default(),
             password_turns: Turns::default(),
             code_turns: Turns::default(),
+            calling_turns: Turns::default(),
             connections: Connections::default(),
+            offers: Connections::default(),
+            turned_away: TurnedAway::default(),
             grants: Grants::default(),
             cookies: Cookies::default(),
             parked: Parked::default(),
@@ -165,21 +175,26 @@ impl Gate {
     }
 
     /// Whether this public key might open the account: the answer to an SSH *offer*, without counting. Proves nothing; unknown
-    /// names are answered alike.
+    /// names are answered alike, and in the same time: answers come in steps of 20 ms. A connection has 32 of them; every
+    /// further offer is answered no without a look.
     pub async fn would_accept_key(&self, origin: &Origin, name: &str, blob: &[u8]) -> bool {
-        if self.inner.addresses.is_banned(origin.address()) {
-            return false;
-        }
-        let name = UserName::new(name).ok();
-        match self.inner.accounts.find(name.as_ref()).await {
-            Ok(Some(account)) => account.enabled && account.keys.iter().any(|key| key.blob == blob),
-            Ok(None) | Err(_) => false,
-        }
+        let started = Instant::now();
+        let fits = self.inner.offered(origin, name, blob).await;
+        hold_to(started, OFFER_STEP, OFFER_STEP).await;
+        fits
     }
 
-    /// Brings a parked challenge back: once, for the client that it was made for. Anybody else gets `None` and consumes nothing.
+    /// Brings a parked challenge back: once, for the client that it was made for. Anybody else gets `None` and consumes nothing;
+    /// that is a denial, which is recorded and counted against the address.
     pub async fn unpark(&self, origin: &Origin, id: &str) -> Option<Challenge> {
-        self.inner.parked.take(origin, id, self.inner.clock.now_ms())
+        match self.inner.parked.take(origin, id, self.inner.clock.now_ms()) {
+            Ok(challenge) => Some(challenge),
+            Err((reason, said)) => {
+                self.inner.count_denial(origin, reason).await;
+                self.inner.record(LoginResult::Denied, origin, &said, reason, None, None);
+                None
+            }
+        }
     }
 
     /// Makes a cookie for a session; older cookies of the session die.
@@ -212,11 +227,13 @@ impl Gate {
         self.inner.sessions.all().into_iter().map(view).collect()
     }
 
-    /// Ends a session; `false` where there is none of this id.
+    /// Ends a session, and the grant that it came from: the same evidence does not bring it back without a whole login. `false`
+    /// where there is none of this id.
     pub fn end_session(&self, id: &SessionId, why: SessionEnd) -> bool {
         let session = self.inner.sessions.find(id);
         if let Some(session) = &session {
             session.end(why);
+            self.inner.grants.forget_of(session);
         }
         session.is_some()
     }
@@ -233,7 +250,32 @@ impl Gate {
     }
 }
 
+/// Offers of keys are answered in steps of this.
+const OFFER_STEP: Duration = Duration::from_millis(20);
+/// Offers that one connection may make. A client offers each key of its agent, few of them.
+const OFFERS: u32 = 32;
+/// The name under which the offers of a connection are counted.
+const OFFER: &str = "offer";
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tell_rest(self.turned_away.all());
+    }
+}
+
 impl Inner {
+    async fn offered(&self, origin: &Origin, name: &str, blob: &[u8]) -> bool {
+        if self.addresses.is_banned(origin.address()) || self.offers.is_spent(origin.peer, OFFER, OFFERS) {
+            return false;
+        }
+        self.offers.missed(origin.peer, OFFER);
+        let name = UserName::new(name).ok();
+        match self.accounts.find(name.as_ref()).await {
+            Ok(Some(account)) => account.enabled && account.keys.iter().any(|key| key.blob == blob),
+            Ok(None) | Err(_) => false,
+        }
+    }
+
     /// What is in force now.
     pub(crate) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))

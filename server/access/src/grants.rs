@@ -47,6 +47,8 @@ struct Grant {
     epoch: Epoch,
     made_ms: u64,
     used_ms: u64,
+    /// When the account ends.
+    until_ms: u64,
     kept: Kept,
 }
 
@@ -113,10 +115,12 @@ impl Lives {
 
 impl Grant {
     fn lives(&self, lives: Lives) -> bool {
-        match &self.kept {
-            Kept::Same(session) => session.is_over().is_none() && !lives.over(self.made_ms, self.used_ms),
-            Kept::Each { hold, .. } => hold.lives(lives.now_ms) && !lives.over(self.made_ms, lives.now_ms),
-        }
+        let account = self.until_ms > lives.now_ms;
+        account
+            && match &self.kept {
+                Kept::Same(session) => session.is_over().is_none() && !lives.over(self.made_ms, self.used_ms),
+                Kept::Each { hold, .. } => hold.lives(lives.now_ms) && !lives.over(self.made_ms, lives.now_ms),
+            }
     }
 }
 
@@ -128,8 +132,13 @@ impl Grants {
             Some(hold) => Kept::Each { hold, first: inner.first, factor: inner.factor.clone() },
             None => Kept::Same(session.clone()),
         };
-        let grant = Grant { user: inner.user.clone(), epoch: inner.epoch, made_ms: now_ms, used_ms: now_ms, kept };
+        let (user, epoch, until_ms) = (inner.user.clone(), inner.epoch, inner.until_ms.load(Ordering::Relaxed));
+        let grant = Grant { user, epoch, made_ms: now_ms, used_ms: now_ms, until_ms, kept };
         let mut table = locked(&self.table);
+        // Looked at under the lock, so that whoever ends the session finds the grant or is found here.
+        if session.is_over().is_some() {
+            return;
+        }
         let mut dropped = make_room(&mut table, OF_A_USER, |other| other.user == grant.user);
         dropped.extend(make_room(&mut table, IN_ALL, |_| true));
         dropped.extend(table.insert(fingerprint, grant));
@@ -167,6 +176,21 @@ impl Grants {
     /// The hold of a live grant, for another whole login with the same evidence.
     pub(crate) fn hold(&self, fingerprint: &Fingerprint, epoch: Epoch, lives: Lives) -> Option<Hold> {
         self.each(fingerprint, lives).filter(|(of, ..)| *of == epoch).map(|(_, hold, ..)| hold)
+    }
+
+    /// Ends the grant that a session came from: with the same evidence it cannot be had again.
+    pub(crate) fn forget_of(&self, session: &Session) {
+        let from = |grant: &Grant| match (&grant.kept, &session.inner.hold) {
+            (Kept::Same(same), _) => same.id() == session.id(),
+            (Kept::Each { hold, .. }, Some(held)) => Arc::ptr_eq(&hold.uses, &held.0),
+            (Kept::Each { .. }, None) => false,
+        };
+        let mut table = locked(&self.table);
+        let own: Vec<Fingerprint> =
+            table.iter().filter(|(_, grant)| from(grant)).map(|(fingerprint, _)| *fingerprint).collect();
+        let dropped: Vec<_> = own.iter().filter_map(|fingerprint| table.remove(fingerprint)).collect();
+        drop(table);
+        drop(dropped);
     }
 
     /// Whose grants there are, each with the state of the account that it was made in.
@@ -235,6 +259,7 @@ impl Inner {
         if !rules.settings.grant_protocols.contains(origin.protocol)
             || self.addresses.is_banned(origin.address())
             || !self.watch_is_fresh()
+            || !self.events.healthy()
         {
             return None;
         }
@@ -257,6 +282,15 @@ impl Inner {
         let session = self.make(&opening, Some(hold)).await.ok()?;
         let (channel, id) = (session.inner.factor.clone(), Some(session.id().as_str().to_owned()));
         self.record(LoginResult::Granted, origin, user.as_str(), Reason::Resumed, channel, id);
+        if !self.events.healthy() {
+            session.end(SessionEnd::Revoked);
+            return None;
+        }
+        // The session that it all came from may have been killed meanwhile.
+        if self.grants.hold(&fingerprint, epoch, lives).is_none() {
+            session.end(SessionEnd::Killed);
+            return None;
+        }
         Some(session)
     }
 

@@ -40,6 +40,7 @@ mod standing;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod turned_away;
 mod turns;
 mod watch;
 

@@ -5,7 +5,7 @@
 //! with a session, a question or a refusal.
 
 use crate::{
-    Challenge, Evidence, Outcome, Session,
+    Challenge, Evidence, Outcome, Session, SessionEnd,
     attempt::Denied,
     candidate::Candidate,
     challenge::{Question, Veil},
@@ -61,7 +61,8 @@ impl Inner {
             // Step 1, the second half: how much is under way. It comes first, so that nobody is looked at for nothing.
             let _place = match gate.crowd.enter(&origin.address_key(), rules.settings.logins_per_address) {
                 Ok(place) => place,
-                Err(full) => return gate.turned_away(&origin, &who, full),
+                Err(Full::OfAddress) => return gate.turned_away(&origin, &who, Reason::Crowded).await,
+                Err(Full::InAll) => return gate.turned_away(&origin, &who, Reason::CrowdedInAll).await,
             };
             let started = Instant::now();
             let patience = PATIENCE + rules.settings.patience.channels;
@@ -84,6 +85,10 @@ impl Inner {
         // 1. A banned address that still gets an answer gets the answer that everybody gets.
         if self.addresses.is_banned(origin.address()) {
             return Err(Reason::Banned.into());
+        }
+        // Nobody is let in, and nobody learns anything, while no record of it can be kept.
+        if !self.events.healthy() {
+            return Err(Reason::AuditFailed.into());
         }
         // 2. The name was normalised when it became a candidate. One that is none walks on with no account.
         let account = self.accounts.find(who.name.as_ref()).await?;
@@ -168,7 +173,7 @@ impl Inner {
         (repeats && listed).then(|| self.fingerprint(origin, user, evidence))
     }
 
-    /// Steps 7 to 9 are behind: the record, and the time of the answer.
+    /// Steps 7 to 9: the count of the address, the record, and the time of the answer.
     pub(crate) async fn conclude(
         &self,
         origin: &Origin,
@@ -177,6 +182,12 @@ impl Inner {
         walked: Result<Step, Refusal>,
         veil: Veil,
     ) -> Outcome {
+        if let Err(refusal) = &walked {
+            if refusal.is_busy() {
+                return self.turned_away(origin, who, refusal.reason).await;
+            }
+            self.count_denial(origin, refusal.reason).await;
+        }
         let (result, reason, channel, session) = match &walked {
             Ok(Step::Open(session, reason)) => {
                 (LoginResult::Granted, *reason, session.inner.factor.clone(), Some(session.id().as_str().to_owned()))
@@ -189,7 +200,13 @@ impl Inner {
         };
         self.record(result, origin, &who.said, reason, channel, session);
         match walked {
-            Ok(Step::Open(session, _)) => Outcome::Granted(session),
+            Ok(Step::Open(session, _)) if self.events.healthy() => Outcome::Granted(session),
+            Ok(Step::Open(session, _)) => {
+                session.end(SessionEnd::Revoked);
+                self.grants.forget_of(&session);
+                hold_back(started, who.floor).await;
+                Outcome::denied()
+            }
             Ok(Step::Ask(challenge)) => {
                 if veil == Veil::Drawn {
                     hold_back(started, who.floor).await;
@@ -200,7 +217,6 @@ impl Inner {
                 hold_back(started, who.floor).await;
                 Outcome::Challenge(challenge)
             }
-            Err(refusal) if refusal.is_busy() => Outcome::Denied(Denied { busy: true }),
             Err(_) => {
                 hold_back(started, who.floor).await;
                 Outcome::denied()
@@ -208,13 +224,26 @@ impl Inner {
         }
     }
 
-    fn turned_away(&self, origin: &Origin, who: &Candidate, full: Full) -> Outcome {
-        let reason = match full {
-            Full::OfAddress => Reason::Crowded,
-            Full::InAll => Reason::CrowdedInAll,
-        };
-        self.record(LoginResult::Denied, origin, &who.said, reason, None, None);
+    async fn turned_away(&self, origin: &Origin, who: &Candidate, reason: Reason) -> Outcome {
+        self.count_denial(origin, reason).await;
+        let (alone, rest) = self.turned_away.note(origin, self.clock.now_ms());
+        self.tell_rest(rest);
+        if alone {
+            self.record(LoginResult::Denied, origin, &who.said, reason, None, None);
+        }
         Outcome::Denied(Denied { busy: true })
+    }
+
+    /// Counts a denial against its address, once, whatever it was for.
+    pub(crate) async fn count_denial(&self, origin: &Origin, reason: Reason) {
+        if !reason.counts() {
+            return;
+        }
+        let rules = self.rules();
+        let counted = self.counting(&rules).address_failed(origin, &self.addresses, &self.events).await;
+        if let Err(error) = counted {
+            tracing::error!(%error, "a denial was not counted against its address");
+        }
     }
 
     pub(crate) fn record(
@@ -257,10 +286,15 @@ impl Inner {
 /// Waits until a denial may be told: the floor of the name, or beyond it the next full step, so that work which took long
 /// does not show by how much.
 pub(crate) async fn hold_back(started: Instant, floor: Duration) {
-    let mut due = floor;
+    hold_to(started, floor, STEP).await;
+}
+
+/// Waits until `first` after `started`, or beyond it the next full `step`.
+pub(crate) async fn hold_to(started: Instant, first: Duration, step: Duration) {
+    let mut due = first;
     let spent = started.elapsed();
     while due < spent {
-        due += STEP;
+        due += step;
     }
     tokio::time::sleep_until((started + due).into()).await;
 }

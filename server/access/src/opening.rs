@@ -43,9 +43,6 @@ impl Inner {
             held.unwrap_or_else(|| Hold::new(&self.clock))
         });
         let session = self.make(&opening, hold.clone()).await?;
-        if let Some(fingerprint) = opening.remembered {
-            self.grants.remember(fingerprint, &session, hold, self.clock.now_ms());
-        }
         let address = opening.origin.address_key();
         match self.accounts.knows_address(Some(&opening.account.name), &address).await {
             Ok(true) => {}
@@ -55,6 +52,10 @@ impl Inner {
                 }
             }
             Err(error) => tracing::warn!(%error, "where a user came from was not remembered"),
+        }
+        // Last, when nothing more is waited for: a login that was too slow in the end must not be one that can be repeated.
+        if let Some(fingerprint) = opening.remembered {
+            self.grants.remember(fingerprint, &session, hold, self.clock.now_ms());
         }
         Ok(session)
     }
@@ -70,8 +71,12 @@ impl Inner {
         };
         let place = self.sessions.enter(&id, &account.name, origin, room)?;
         let tree = (self.tree)(account);
+        // For the operator alone: the store's own words name no folder of the host.
+        let folders: Vec<_> = tree.mounts.iter().map(|mount| mount.source.clone()).collect();
         let vfs = self.storage.open(tree, id.as_str().to_owned()).await.map_err(|error| {
-            tracing::error!(user = %account.name, %error, "a login is denied: the user's files cannot be opened");
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let user = &account.name;
+            tracing::error!(%user, ?folders, %error, cause, "a login is denied: the user's files cannot be opened");
             Reason::StorageFailed
         })?;
         let session = Session {
@@ -88,7 +93,8 @@ impl Inner {
                 judged_by: rules.serial.into(),
                 end: watch::Sender::new(None),
                 place,
-                _hold: hold.map(Hold::held),
+                until_ms: account.expires.unwrap_or(u64::MAX).into(),
+                hold: hold.map(Hold::held),
             }),
         };
         Place::fill(&session);

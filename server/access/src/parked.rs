@@ -2,7 +2,7 @@
 //!
 //! In memory and bounded, by address, by user and in all; what is pushed out is a login abandoned.
 
-use crate::{Challenge, challenge::Client, locked};
+use crate::{Challenge, challenge::Client, locked, reason::Reason};
 use lockgate_model::{Origin, UserName, address_key};
 use std::{collections::HashMap, sync::Mutex};
 
@@ -29,14 +29,19 @@ impl Parked {
         waiting.insert(challenge.id().as_str().to_owned(), challenge);
     }
 
-    /// Takes a challenge out, where it is this client's. Of many that ask at once, one gets it; anybody else takes nothing.
-    pub(crate) fn take(&self, origin: &Origin, id: &str, now_ms: u64) -> Option<Challenge> {
+    /// Takes a challenge out, where it is this client's. Of many that ask at once, one gets it; anybody else takes nothing, and
+    /// gets the reason and the name that it was put for, for the record.
+    pub(crate) fn take(&self, origin: &Origin, id: &str, now_ms: u64) -> Result<Challenge, (Reason, String)> {
         let mut waiting = locked(&self.waiting);
-        let found = waiting.get(id)?;
+        let Some(found) = waiting.get(id) else {
+            return Err((Reason::ChallengeUnknown, String::new()));
+        };
+        let said = found.pending.who.said.clone();
         if found.pending.client != Client::of(origin) {
-            return None;
+            return Err((Reason::ChallengeForeign, said));
         }
-        waiting.remove(id).filter(|challenge| challenge.pending.until_ms > now_ms)
+        let over = (Reason::ChallengeExpired, said);
+        waiting.remove(id).filter(|challenge| challenge.pending.until_ms > now_ms).ok_or(over)
     }
 
     /// Ends the challenges of a user.

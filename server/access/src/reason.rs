@@ -114,6 +114,8 @@ reasons! {
     SendLimited = "send_limited",
     /// The challenge was shown by another client.
     ChallengeForeign = "challenge_of_another_client",
+    /// There is no challenge of this id.
+    ChallengeUnknown = "no_such_challenge",
     /// The challenge is over.
     ChallengeExpired = "challenge_expired",
     /// The account changed since the challenge was made.
@@ -123,6 +125,8 @@ reasons! {
     // denied: the server's own troubles
     /// The directory failed or was late.
     DirectoryFailed = "directory_failed",
+    /// The audit trail cannot be written.
+    AuditFailed = "audit_failed",
     /// The ledger failed or was late.
     LedgerFailed = "ledger_failed",
     /// The user's files could not be opened.
@@ -139,6 +143,21 @@ impl Reason {
     /// Whether the server has too much to do, whoever asks.
     pub(crate) const fn is_busy(self) -> bool {
         matches!(self, Self::Crowded | Self::CrowdedInAll | Self::HashShareFull | Self::HashQueueFull)
+    }
+
+    /// Whether it was a guess at a code. One that was right once is none, nor is one that nobody could check.
+    pub(crate) const fn is_guess(self) -> bool {
+        matches!(self, Self::WrongCode | Self::NoLiveCode | Self::FactorFrozen)
+    }
+
+    /// Whether a denial for it counts against the address. All do, or else a stranger who counts their own denials until they
+    /// are shut out would learn which was which. The exceptions come before anything was looked at, or strike everybody alike:
+    /// those of a server that is full are the doing of others.
+    pub(crate) const fn counts(self) -> bool {
+        !matches!(
+            self,
+            Self::Banned | Self::CrowdedInAll | Self::HashQueueFull | Self::LedgerFailed | Self::AuditFailed
+        )
     }
 }
 

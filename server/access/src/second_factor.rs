@@ -6,7 +6,7 @@
 use crate::{
     Factor, FactorKind, Verdict,
     candidate::Candidate,
-    channels::{called, place, seen_by, trimmed},
+    channels::{Need, called, place, seen_by, trimmed},
     gate::{Inner, Rules},
     reason::{Reason, Refusal},
 };
@@ -32,6 +32,8 @@ pub(crate) enum Asked<'a> {
         state: &'a [u8],
         /// The person answers elsewhere; there is no code.
         elsewhere: bool,
+        /// The count of wrong codes as it became when the question was charged.
+        charged: Option<u64>,
     },
 }
 
@@ -51,12 +53,17 @@ impl Inner {
         let user = &answer.who.key;
         let single_shot = matches!(answer.asked, Asked::Nothing);
         let allowed = answer.rules.settings.max_attempts;
+        let charged = match answer.asked {
+            Asked::Nothing => None,
+            Asked::Challenge { charged, .. } => charged,
+        };
+        let _turn = self.code_turns.take(user, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
+        // Looked at in turn: of many lines of one connection at once only its share is checked.
         if single_shot && self.connections.is_spent(answer.origin.peer, user, allowed) {
             return Err(Reason::ConnectionSpent.into());
         }
-        let _turn = self.code_turns.take(user, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
         let counting = self.counting(answer.rules);
-        let (standing, frozen) = counting.codes(user).await?;
+        let (standing, frozen) = counting.codes(user, charged).await?;
         if standing.paused {
             return Err(Reason::CodesPaused.into());
         }
@@ -71,9 +78,10 @@ impl Inner {
         match &weighed {
             Ok(_) => counting.right_code(user, standing).await?,
             // A code that was right once is no guess; it is refused and not counted.
-            Err(refusal) if matches!(refusal.reason, Reason::WrongCode | Reason::NoLiveCode | Reason::FactorFrozen) => {
-                counting.wrong_code(user).await?;
-                counting.address_failed(answer.origin, &self.addresses, &self.events).await?;
+            Err(refusal) if refusal.reason.is_guess() => {
+                if charged.is_none() {
+                    counting.wrong_code(user).await?;
+                }
                 if single_shot {
                     self.connections.missed(answer.origin.peer, user);
                 }
@@ -118,24 +126,22 @@ impl Inner {
         serving: &[Arc<dyn Factor>],
     ) -> Result<String, Refusal> {
         let mut refusal = Refusal::from(Reason::NoChannel);
+        let Answer { rules, who, account, origin, .. } = *answer;
+        let (need, mut sent) = (Need { rules, who, account, origin, challenge: None }, Vec::new());
         for factor in serving {
             let channel = factor.channel().as_str();
             let weighed = match factor.kind() {
                 // The code may have gone out by a later channel, because this one failed.
                 FactorKind::Delivers => self.weigh_carried(answer, channel).await,
-                FactorKind::Verifies => {
-                    let user = seen_by(&**factor, answer.account);
-                    let patience = answer.rules.settings.patience.call;
-                    match called(&**factor, patience, factor.begin(&user, &place(answer.origin), None)).await {
-                        Ok(prompt) => self.weigh_verified(answer, &**factor, &prompt.state, false).await,
-                        Err(_) => Err(Refusal::on(Reason::FactorFailed, channel)),
-                    }
-                }
+                FactorKind::Verifies => match self.begin_verifying(&need, &**factor, &mut sent).await {
+                    Ok(begun) => self.weigh_verified(answer, &**factor, &begun.prompt.state, false).await,
+                    Err(failed) => Err(failed),
+                },
             };
             match weighed {
-                Err(failed) if failed.reason == Reason::FactorFailed => refusal = failed,
+                Err(failed) if matches!(failed.reason, Reason::FactorFailed | Reason::SendLimited) => refusal = failed,
                 // The code was meant for the channel that failed; that is no guess.
-                Err(none) if none.reason == Reason::NoLiveCode && refusal.reason == Reason::FactorFailed => {}
+                Err(none) if none.reason == Reason::NoLiveCode && refusal.reason != Reason::NoChannel => {}
                 weighed => return weighed,
             }
         }
@@ -145,7 +151,7 @@ impl Inner {
     /// A code that the gate made: it must be live, for this user, from here, and for this challenge.
     async fn weigh_carried(&self, answer: &Answer<'_>, channel: &str) -> Result<String, Refusal> {
         let (user, codes) = (&answer.who.key, self.codes());
-        let here = codes.live(user).await?.filter(|live| live.is_for(answer.origin));
+        let here = codes.live(user).await?.filter(|live| self.is_for(live, answer.who, answer.account, answer.origin));
         let asked_for = |challenge: &Option<String>| match answer.asked {
             // The password was proven again together with the code, so it may be that of a challenge which was given up.
             Asked::Nothing => true,

@@ -3,10 +3,10 @@
 //! Counted before a message goes, whether or not it then arrives, and only behind a right first factor. Within one login a
 //! channel that failed may be followed by the next one without waiting; every message still counts for the hour.
 
-use crate::{FactorUser, Ledger, LedgerError, SendLimits};
+use crate::{Ledger, LedgerError, SendLimits};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use lockgate_model::Origin;
-use lockgate_users::SecretKey;
+use lockgate_users::{Account, SecretKey};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -20,34 +20,37 @@ pub(crate) struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Whether one more message may go to the user. `again`: this login has sent one that did not go through.
+    /// Whether one more message may go to the user. `sent`: where this login has sent one already that did not go through.
     pub(crate) async fn may_send(
         &self,
         user_key: &str,
-        user: &FactorUser,
+        account: &Account,
         channel: &str,
         origin: &Origin,
-        again: bool,
+        sent: &mut Vec<String>,
     ) -> Result<bool, LedgerError> {
-        let to = self.destination(user_key, user, channel);
-        if !again && !self.pause_is_over(&format!("send/user/{user_key}")).await? {
+        let to = destinations(self.server, user_key, account, channel);
+        if sent.is_empty() && !self.pause_is_over(&format!("send/user/{user_key}")).await? {
             return Ok(false);
         }
-        if !self.pause_is_over(&format!("send/to/{to}")).await? {
-            return Ok(false);
+        for place in to.iter().filter(|place| !sent.contains(place)) {
+            if !self.pause_is_over(&format!("send/to/{place}")).await? {
+                return Ok(false);
+            }
         }
         let SendLimits { per_hour, per_hour_and_address, per_minute, .. } = self.limits;
-        let counts = [
-            (format!("send/user-hour/{user_key}"), HOUR, per_hour),
-            (format!("send/to-hour/{to}"), HOUR, per_hour),
+        let mut counts = vec![(format!("send/user-hour/{user_key}"), HOUR, per_hour)];
+        counts.extend(to.iter().map(|place| (format!("send/to-hour/{place}"), HOUR, per_hour)));
+        counts.extend([
             (format!("send/address-hour/{}", origin.address_key()), HOUR, per_hour_and_address),
             ("send/all".to_owned(), MINUTE, per_minute),
-        ];
+        ]);
         for (key, window, limit) in counts {
             if self.ledger.bump_fixed(&key, window).await? > u64::from(limit) {
                 return Ok(false);
             }
         }
+        sent.extend(to);
         Ok(true)
     }
 
@@ -56,15 +59,20 @@ impl Sending<'_> {
         let pause = self.limits.interval;
         Ok(pause.is_zero() || self.ledger.use_once(key, pause).await?)
     }
+}
 
-    /// Where the message goes, as a keyed digest: two users with one phone share its limits.
-    fn destination(&self, user_key: &str, user: &FactorUser, channel: &str) -> String {
-        let to = match channel {
-            "sms" => user.phone.as_deref(),
-            "email" => user.email.as_deref(),
-            _ => None,
-        };
-        let bound = format!("{channel}\n{}", to.unwrap_or(user_key));
-        URL_SAFE_NO_PAD.encode(self.server.keyed_digest("ledger-destination", bound.as_bytes()))
+/// Where a message through `channel` may go, as keyed digests: two users with one phone share its limits, and so do two
+/// channels. One of another make gets phone and address alike and is counted for both; for a user who has neither it stands
+/// for itself.
+pub(crate) fn destinations(server: &SecretKey, user_key: &str, account: &Account, channel: &str) -> Vec<String> {
+    let digits = |phone: &String| phone.chars().filter(char::is_ascii_digit).collect::<String>();
+    let phone = account.phone.as_ref().filter(|_| channel != "email").map(|phone| format!("phone\n{}", digits(phone)));
+    let email = account.email.as_ref().filter(|_| channel != "sms");
+    let email = email.map(|email| format!("email\n{}", email.to_ascii_lowercase()));
+    let mut to: Vec<String> = phone.into_iter().chain(email).collect();
+    if to.is_empty() {
+        to.push(format!("channel\n{channel}\n{user_key}"));
     }
+    let digest = |bound: &String| URL_SAFE_NO_PAD.encode(server.keyed_digest("ledger-destination", bound.as_bytes()));
+    to.iter().map(digest).collect()
 }

@@ -41,7 +41,7 @@ impl SessionId {
 /// Why a session must end now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionEnd {
-    /// The user was removed, disabled or changed, or a factor became due.
+    /// The user was removed, disabled, changed or has reached their end, or a factor became due.
     Revoked,
     /// An administrator ended it.
     Killed,
@@ -88,7 +88,10 @@ pub(crate) struct SessionInner {
     pub(crate) judged_by: AtomicU64,
     pub(crate) end: watch::Sender<Option<SessionEnd>>,
     pub(crate) place: Place,
-    pub(crate) _hold: Option<Held>,
+    /// When the account ends, as it was when last looked at; Unix ms, `u64::MAX` for never.
+    pub(crate) until_ms: AtomicU64,
+    /// The grant that it came from, kept alive.
+    pub(crate) hold: Option<Held>,
 }
 
 impl Session {

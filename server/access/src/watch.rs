@@ -22,6 +22,8 @@ use tokio::time::MissedTickBehavior;
 const EVERY: Duration = Duration::from_secs(1);
 /// Older than this a look is worth nothing (N12: 5 s).
 const FRESH: Duration = Duration::from_secs(5);
+/// How long the directory may take to say that an account was given a later end.
+const EXPIRY_PATIENCE: Duration = Duration::from_millis(500);
 /// How many looks pass between two sweeps of the ledger.
 const SWEEP_EVERY: u64 = 60;
 /// And between two counts of the users with a second factor.
@@ -46,6 +48,7 @@ pub(crate) fn start(gate: &Arc<Inner>) {
 
 impl Inner {
     async fn look(self: &Arc<Self>, count: u64, known_bans: &mut Vec<bans::Ban>) {
+        self.end_expired().await;
         self.revoke_changed().await;
         self.judge_again().await;
         self.record_bans().await;
@@ -54,6 +57,7 @@ impl Inner {
         self.grants.retain(lives, |_, _| true);
         self.cookies.sweep(self.web_lives());
         self.parked.sweep(lives.now_ms);
+        self.tell_rest(self.turned_away.over(lives.now_ms));
         if count.is_multiple_of(COUNT_EVERY)
             && let Ok(users) = self.accounts.second_factor_users().await
         {
@@ -63,6 +67,22 @@ impl Inner {
             && let Err(error) = self.ledger.sweep().await
         {
             tracing::error!(%error, "the ledger could not be swept");
+        }
+    }
+
+    /// Ends the sessions of accounts that have reached their end. A later end lengthens what was granted before, so it is asked
+    /// for; where the directory does not say so at once, the end that is known counts.
+    async fn end_expired(&self) {
+        let now_ms = self.clock.now_ms();
+        let until = |session: &Session| session.inner.until_ms.load(Ordering::Relaxed);
+        for session in self.sessions.all().into_iter().filter(|session| until(session) <= now_ms) {
+            let asked = tokio::time::timeout(EXPIRY_PATIENCE, self.accounts.find(Some(session.user()))).await;
+            match asked {
+                Ok(Ok(Some(account))) if account.expires.is_none_or(|end| end > now_ms) => {
+                    session.inner.until_ms.store(account.expires.unwrap_or(u64::MAX), Ordering::Relaxed);
+                }
+                _ => session.end(SessionEnd::Revoked),
+            }
         }
     }
 

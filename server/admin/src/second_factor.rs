@@ -50,12 +50,14 @@ impl Accounts {
         Ok(Enrolled { uri: made.uri, secret, recovery_codes })
     }
 
-    /// Removes every enrolment of a user, and their recovery codes.
+    /// Removes every enrolment of a user, and their recovery codes, also where they have no enrolment. Sessions end in any case.
     ///
     /// # Errors
     /// [`DirectoryError`].
     pub async fn reset_factors(&self, name: &UserName) -> Result<usize, AdminError> {
         let account = self.show(name).await?;
+        // First, and always: codes of a user who is only flagged belong to no enrolment and would outlive it.
+        self.directory.replace_recovery_codes(name, Vec::new()).await?;
         for channel in account.enrolments.keys() {
             self.directory.unenrol(name, channel).await?;
         }
@@ -115,6 +117,34 @@ fn secret_in(uri: &str) -> Option<Secret<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockgate_events::EventBus;
+    use lockgate_users::{AccountChange, Directory, SecretKey, SqliteDirectory};
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_reset_takes_recovery_codes_away_and_ends_sessions_with_and_without_an_enrolment() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SecretKey::generate().unwrap();
+        let directory =
+            Arc::new(SqliteDirectory::open(&folder.path().join("lockgate.db"), key.clone()).await.unwrap());
+        let accounts = Accounts::new(Arc::clone(&directory) as _, key, EventBus::default(), "test");
+        for enrolled in [false, true] {
+            let name = UserName::new(if enrolled { "bob" } else { "carol" }).unwrap();
+            let change = AccountChange { otp_auth: Some(true), ..AccountChange::default() };
+            directory.create(&name, change).await.unwrap();
+            if enrolled {
+                directory.enrol(&name, "totp", Secret::new(vec![1])).await.unwrap();
+            }
+            accounts.recovery_codes(&name).await.unwrap();
+            let before = accounts.show(&name).await.unwrap();
+            assert!(before.recovery_codes_left > 0);
+
+            assert_eq!(accounts.reset_factors(&name).await.unwrap(), usize::from(enrolled));
+            let after = accounts.show(&name).await.unwrap();
+            assert_eq!((after.recovery_codes_left, after.enrolments.len()), (0, 0));
+            assert_ne!(after.epoch, before.epoch, "{name}");
+        }
+    }
 
     #[test]
     fn the_secret_is_read_out_of_the_uri() {

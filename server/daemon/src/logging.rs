@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// Libraries that log what clients send stay quiet at every level: a password must not be one `debug` away.
 pub(crate) fn start() {
     let wanted = std::env::var("LOCKGATE_LOG").unwrap_or_else(|_| "info".to_owned());
-    let quiet = ["libunftp=warn", "russh=warn", "hyper=warn", "h2=warn", "rustls=warn", "sqlx=warn", "dav_server=warn"];
+    let quiet = ["russh=warn", "hyper=warn", "h2=warn", "rustls=error", "sqlx=warn", "dav_server=warn"];
     let mut filter = EnvFilter::try_new(&wanted).unwrap_or_else(|_| EnvFilter::new("info"));
     for rule in quiet {
         if let Ok(directive) = rule.parse() {

@@ -10,7 +10,7 @@ use crate::{cli::Init, control, factors, home::Home, init, logging, preferences,
 use anyhow::{Context as _, bail};
 use doors::Doors;
 use lockgate_access::{Gate, GateParts};
-use lockgate_config::Prefs;
+use lockgate_config::{Fingerprint, Prefs};
 use lockgate_events::Event;
 use lockgate_net::{AddressBook, House, StopSource};
 use lockgate_plugins::PluginHost;
@@ -37,6 +37,10 @@ pub(crate) struct Server {
     addresses: AddressBook,
     doors: Doors,
     state: Mutex<State>,
+    /// Held while prefs.xml is read and taken over: one after the other, so that the newest file is the one in force.
+    taking_over: tokio::sync::Mutex<()>,
+    /// The prefs.xml that was looked at when the server was built.
+    built_from: Option<Fingerprint>,
     started: Instant,
     stop: StopSource,
 }
@@ -104,6 +108,8 @@ async fn make_if_empty(home: &Home, first: &Init) -> anyhow::Result<()> {
 
 async fn build(home: &Home) -> anyhow::Result<Arc<Server>> {
     home.make()?;
+    // Before it is read: a change in between is then seen as one.
+    let built_from = Fingerprint::of(&home.prefs());
     let reading = preferences::load(home)?;
     let prefs = reading.prefs;
     let stores = Stores::of(home, &prefs).await?;
@@ -136,6 +142,8 @@ async fn build(home: &Home) -> anyhow::Result<Arc<Server>> {
         addresses,
         doors,
         state: Mutex::new(State { prefs, plugins, prefs_error: None, warnings: Vec::new(), ready: false }),
+        taking_over: tokio::sync::Mutex::default(),
+        built_from,
         started: Instant::now(),
         stop,
         stores,

@@ -22,8 +22,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Connections at once where prefs.xml sets no limit: far above what one machine serves, below what its descriptors allow.
 const CONNECTIONS: usize = 10_000;
+/// Connections at once from one address: room for an office behind one, and not for one that wants all there is.
+const CONNECTIONS_PER_ADDRESS: usize = 1_000;
 /// Logins under way at once from one address: beyond it the client is told to come later.
-const LOGINS_PER_ADDRESS: u32 = 64;
+const LOGINS_PER_ADDRESS: u32 = 10;
 /// Life of a challenge (N9).
 const CHALLENGE_LIFE: Duration = Duration::from_secs(5 * 60);
 /// The ban where `ban_failures_time` names none: until an administrator clears it, told as a century.
@@ -131,7 +133,7 @@ pub(crate) fn net(prefs: &Prefs) -> NetLimits {
         strangers_per_address: size(prefs.login.max_strangers_per_address),
         strangers: size(prefs.login.max_strangers),
         // Sessions of an address are the gate's to count: a browser has several connections for one.
-        connections_per_address: CONNECTIONS,
+        connections_per_address: CONNECTIONS_PER_ADDRESS,
         connection_ban: prefs.bans.connections.as_ref().map(|rule| ConnectionBan {
             connections: rule.count,
             window: rule.window,

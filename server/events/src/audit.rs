@@ -241,7 +241,7 @@ mod tests {
             let read: Vec<u64> = text
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok()?["n"].as_u64())
-                .filter(|n| !(4..5).contains(n))
+                .filter(|n| *n != 4)
                 .collect();
             assert!(read.ends_with(&[5, 6]), "room {room}: {text:?}");
             assert!(read.len() >= whole + 2, "room {room}: {text:?}");

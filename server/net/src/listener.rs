@@ -358,9 +358,8 @@ impl Entrance {
     /// One connection, from here to its end.
     async fn welcome(self: Arc<Self>, turn: Turn) {
         let door = self.door;
-        let Turn { mut stream, peer: socket_peer, room: _room, proxied } = turn;
+        let Turn { mut stream, peer: socket_peer, room: _room, proxied: header_first } = turn;
         let Ok(local) = ready(&stream) else { return };
-        let header_first = proxied;
         let (peer, local, proxied) = if !header_first {
             (socket_peer, local, false)
         } else {

@@ -128,7 +128,8 @@ pub trait Directory: Send + Sync + 'static {
     /// Removes the enrolment of `channel`, and the recovery codes with the last one. Bumps the epoch.
     async fn unenrol(&self, name: &UserName, channel: &str) -> Result<(), DirectoryError>;
 
-    /// Puts these keyed digests of recovery codes in the place of all older ones.
+    /// Puts these keyed digests of recovery codes in the place of all older ones. None at all takes them away, with or without
+    /// an enrolment, and bumps the epoch.
     async fn replace_recovery_codes(&self, name: &UserName, digests: Vec<Vec<u8>>) -> Result<(), DirectoryError>;
 
     /// Spends the recovery code with this digest: `true` exactly once, however many ask at the same time.

@@ -9,12 +9,16 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::SystemTime,
 };
+use zeroize::Zeroizing;
 
 /// Text as the client meant it; what is not UTF-8 is marked, and then equals nobody's name or password.
 pub(super) fn text(bytes: &[u8]) -> String {
     match String::from_utf8(bytes.to_vec()) {
         Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        Err(error) => {
+            let raw = Zeroizing::new(error.into_bytes());
+            String::from_utf8_lossy(&raw).into_owned()
+        }
     }
 }
 

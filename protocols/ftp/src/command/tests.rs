@@ -1,3 +1,5 @@
+//! Command lines: every one has one meaning or a refusal, whatever bytes it is made of.
+
 use super::*;
 use proptest::prelude::*;
 

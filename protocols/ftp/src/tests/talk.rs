@@ -198,3 +198,23 @@ async fn a_command_that_comes_during_a_transfer_has_its_turn_after_it() {
     assert_eq!(client.reply().await, "213 5\r\n");
     client.must(221).await;
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_breaks_its_transfer_off_unless_it_said_quit() {
+    let house = House::new().await;
+    for (name, last_word) in [("left", ""), ("quit", "QUIT\r\n")] {
+        let mut client = house.user().await;
+        let mut data = client.passive().await;
+        client.expect(&[(&format!("STOR {name}"), 150)]).await;
+        client.send(&format!("NOOP\r\nPWD\r\n{last_word}")).await;
+        client.must(200).await;
+        client.stream.shutdown().await.unwrap();
+        if last_word.is_empty() {
+            client.must_be_closed().await;
+        }
+        let _ = data.write_all(b"12345").await;
+        let _ = data.shutdown().await;
+        client.reply().await;
+        assert_eq!(house.bytes(name).is_some(), !last_word.is_empty());
+    }
+}

@@ -43,7 +43,9 @@ pub(crate) async fn store(mut errand: Errand, begin: Begin) -> Result<Reply, Rep
     let said = |error: VfsError| refused(&error);
     let upload = errand.vfs.create(&begin.path, begin.intent, OnAbort::Keep).await.map_err(said)?;
     if let Some(more) = begin.announced {
-        upload.check_room(begin.at.saturating_add(more)).await.map_err(said)?;
+        let appends = matches!(begin.intent, Intent::Patch { append: true, .. });
+        let from = if appends { upload.len() } else { begin.at };
+        upload.check_room(from.saturating_add(more)).await.map_err(said)?;
     }
     let mut data = errand.open(Direction::Up, begin.opening).await?;
     let mut writing = Writing { upload, at: begin.at, progress: &errand.progress, patience: errand.patience };

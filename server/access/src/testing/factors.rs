@@ -5,7 +5,10 @@ use crate::{
     ledger::Clock,
 };
 use lockgate_model::Secret;
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 use tokio::sync::watch;
 
 /// How a factor behaves.
@@ -33,11 +36,16 @@ pub(crate) struct Authenticator {
     channel: ChannelName,
     clock: Clock,
     pub(crate) mood: Mutex<Mood>,
+    /// Whether it calls people elsewhere, who always say yes.
+    pub(crate) calls: AtomicBool,
+    pub(crate) called: AtomicUsize,
 }
 
 impl Authenticator {
     pub(crate) fn new(channel: &str, clock: Clock) -> Self {
-        Self { channel: ChannelName::new(channel).unwrap(), clock, mood: Mutex::new(Mood::Well) }
+        let channel = ChannelName::new(channel).unwrap();
+        let mood = Mutex::new(Mood::Well);
+        Self { channel, clock, mood, calls: AtomicBool::new(false), called: AtomicUsize::new(0) }
     }
 
     /// The code of the present step less `ago`.
@@ -78,7 +86,10 @@ impl Factor for Authenticator {
         assert!(code.is_none(), "a factor that verifies gets no code");
         let mood = *self.mood.lock().unwrap();
         suffer(mood, &self.channel).await?;
-        Ok(Prompt { text: None, expects: Expects::Code, state: b"state".to_vec() })
+        let calls = self.calls.load(Ordering::SeqCst);
+        self.called.fetch_add(usize::from(calls), Ordering::SeqCst);
+        let expects = if calls { Expects::Nothing } else { Expects::Code };
+        Ok(Prompt { text: None, expects, state: b"state".to_vec() })
     }
     async fn verify(
         &self,

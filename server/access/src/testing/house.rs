@@ -5,7 +5,7 @@ use crate::{
     AccessSettings, Challenge, Evidence, Factor, Gate, GateParts, Outcome, Session,
     ledger::{Clock, MemoryLedger},
 };
-use lockgate_events::{Event, EventBus, LoginResult, Memory};
+use lockgate_events::{Event, EventBus, LoginResult, Memory, Sink};
 use lockgate_model::{Origin, Permissions, Protocol, Secret, UserName, VPath};
 use lockgate_net::AddressBook;
 use lockgate_users::{Account, Directory as _, SecretKey, app_password, password, recovery};
@@ -43,8 +43,29 @@ pub(crate) struct House {
     pub(crate) key: SecretKey,
     pub(crate) settings: AccessSettings,
     pub(crate) home: tempfile::TempDir,
+    pub(crate) trail: Arc<Trail>,
     events: Arc<Memory>,
     now: Arc<AtomicU64>,
+}
+
+/// An audit trail that can be made to fail: at once, or with the record of the next session.
+#[derive(Default)]
+pub(crate) struct Trail {
+    pub(crate) failing: AtomicBool,
+    pub(crate) fails_when_granted: AtomicBool,
+}
+
+impl Sink for Trail {
+    fn record(&self, event: &Event) {
+        let granted = matches!(event, Event::Login { result: LoginResult::Granted, .. });
+        if granted && self.fails_when_granted.load(Ordering::SeqCst) {
+            self.failing.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn healthy(&self) -> bool {
+        !self.failing.load(Ordering::SeqCst)
+    }
 }
 
 impl House {
@@ -177,6 +198,11 @@ impl House {
         self.said().last().unwrap().reason
     }
 
+    /// What stands against an address.
+    pub(crate) async fn failures(&self, address: &str) -> u64 {
+        crate::Ledger::count(&self.ledger.inner, &format!("failed/{address}")).await.unwrap().n
+    }
+
     /// Every event, as text.
     pub(crate) fn everything_said(&self) -> String {
         format!("{:?}", self.events.events())
@@ -197,7 +223,8 @@ struct Parts {
 
 impl Parts {
     fn build(self, settings: AccessSettings) -> House {
-        let bus = EventBus::new([Arc::clone(&self.events) as Arc<dyn lockgate_events::Sink>]);
+        let trail = Arc::<Trail>::default();
+        let bus = EventBus::new([Arc::clone(&self.events) as Arc<dyn Sink>, Arc::clone(&trail) as _]);
         let addresses = AddressBook::new();
         let files = self.home.path().to_owned();
         let storage = StorageSettings { durability: Durability::Rename, upload_keep: Duration::from_secs(60) };
@@ -226,7 +253,7 @@ impl Parts {
         };
         let gate = Gate::with_clock(parts, clock_of(&self.now));
         let Self { directory, ledger, totp, sms, email, key, home, events, now } = self;
-        House { gate, directory, ledger, totp, sms, email, addresses, key, settings, home, events, now }
+        House { gate, directory, ledger, totp, sms, email, addresses, key, settings, home, trail, events, now }
     }
 }
 

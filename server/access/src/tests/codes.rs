@@ -315,6 +315,17 @@ async fn a_connection_that_cannot_be_asked_has_three_wrong_codes() {
     assert!(house.show(&connection, "bob", &compound(&house.totp.code(0))).await.is_granted());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_lines_of_one_connection_at_once_get_three_looks() {
+    let house = house();
+    let mut connection = origin(Protocol::Ftp, "192.0.2.1");
+    connection.peer.set_port(1024);
+    let line = compound(&wrong(&house));
+    let _ = futures_util::future::join_all((0..20).map(|_| house.show(&connection, "bob", &line))).await;
+    let count = |reason: &str| house.said().iter().filter(|said| said.reason == reason).count();
+    assert_eq!((count("wrong_code"), count("connection_spent")), (3, 17));
+}
+
 #[tokio::test]
 async fn behind_a_veil_a_wrong_password_is_asked_for_a_code_like_a_right_one() {
     let house = house();

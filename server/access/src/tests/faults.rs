@@ -42,6 +42,40 @@ async fn a_ledger_that_fails_between_question_and_answer_denies() {
 }
 
 #[tokio::test]
+async fn while_the_audit_trail_cannot_be_written_nobody_is_let_in() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let (here, webdav) = (origin(Protocol::Sftp, "192.0.2.1"), origin(Protocol::Webdav, "192.0.2.1"));
+    let evidence = Evidence::Password(Secret::new(PASSWORD.to_owned()));
+    let asked = house.asked(&here, "bob").await;
+    let _session = house.show(&webdav, "alice", PASSWORD).await.session();
+    house.trail.failing.store(true, Ordering::SeqCst);
+    for protocol in Protocol::ALL {
+        assert!(house.log_in(protocol, "alice", PASSWORD).await.is_denied());
+        assert!(house.log_in(protocol, "bob", &compound(&house)).await.is_denied());
+        assert_eq!(house.reason(), "audit_failed");
+    }
+    assert!(asked.answer(&here, Secret::new(house.totp.code(0))).await.is_denied());
+    assert!(house.gate.resume(&webdav, "alice", &evidence).await.is_none());
+    assert_eq!(house.failures("192.0.2.1").await, 0, "nobody is shut out for it");
+    house.trail.failing.store(false, Ordering::SeqCst);
+    assert!(house.log_in(Protocol::Ftp, "bob", &compound(&house)).await.is_granted());
+}
+
+#[tokio::test]
+async fn a_session_whose_own_record_could_not_be_written_is_none() {
+    let house = House::new();
+    house.trail.fails_when_granted.store(true, Ordering::SeqCst);
+    let webdav = origin(Protocol::Webdav, "192.0.2.1");
+    assert!(house.show(&webdav, "alice", PASSWORD).await.is_denied());
+    assert!(house.gate.sessions().is_empty());
+    house.trail.fails_when_granted.store(false, Ordering::SeqCst);
+    house.trail.failing.store(false, Ordering::SeqCst);
+    let evidence = Evidence::Password(Secret::new(PASSWORD.to_owned()));
+    assert!(house.gate.resume(&webdav, "alice", &evidence).await.is_none());
+}
+
+#[tokio::test]
 async fn a_failing_directory_denies_every_login() {
     let house = House::new();
     house.directory.broken.store(true, Ordering::SeqCst);

@@ -168,6 +168,34 @@ async fn an_ended_session_is_not_resumed() {
 }
 
 #[tokio::test]
+async fn a_killed_session_takes_the_grant_along_that_it_came_from() {
+    for protocol in [Protocol::Ftp, Protocol::Ftps, Protocol::Webdav] {
+        let Repeated { house, here, line, session } = repeated(protocol).await;
+        let resumed = house.gate.resume(&here, "bob", &shown(&line)).await.unwrap();
+        assert!(house.gate.end_session(resumed.id(), SessionEnd::Killed));
+        assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_none(), "{protocol}");
+        assert!(house.show(&here, "bob", &line).await.is_denied(), "and its code is used");
+        drop(session);
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_remembered_last_when_nothing_can_deny_it_any_more() {
+    let house = House::new();
+    house.directory.forgetful.store(true, std::sync::atomic::Ordering::SeqCst);
+    let here = origin(Protocol::Webdav, "192.0.2.1");
+    let login = house.show(&here, "alice", PASSWORD);
+    let meanwhile = async {
+        within(|| house.gate.sessions().len() == 1).await;
+        house.gate.resume(&here, "alice", &shown(PASSWORD)).await
+    };
+    let (outcome, early) = tokio::join!(login, meanwhile);
+    assert!(early.is_none(), "remembered before the login was through");
+    assert!(outcome.is_granted());
+    assert!(house.gate.resume(&here, "alice", &shown(PASSWORD)).await.is_some());
+}
+
+#[tokio::test]
 async fn a_user_can_have_a_bounded_number_of_grants() {
     let house = House::new();
     for n in 0..80 {

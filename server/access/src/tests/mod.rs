@@ -1,6 +1,7 @@
 //! The rules of the gate, each from outside: what is shown, what is answered, what is recorded.
 
 mod codes;
+mod denials;
 mod faults;
 mod grants;
 mod passwords;

@@ -271,6 +271,26 @@ async fn a_proven_key_is_a_first_factor_and_an_offer_is_none() {
 }
 
 #[tokio::test]
+async fn an_offer_is_answered_in_the_same_time_for_known_and_unknown_names_and_not_without_end() {
+    let house = House::new();
+    let key = AuthorizedKey { fingerprint: String::new(), blob: b"key".to_vec(), comment: String::new(), added: 0 };
+    house.directory.change("alice", |alice| alice.keys = vec![key]);
+    let mut here = origin(Protocol::Sftp, "192.0.2.1");
+    here.peer.set_port(1024);
+    for (name, blob) in [("alice", "key"), ("alice", "other"), ("nobody", "key"), ("", "key")] {
+        let began = Instant::now();
+        assert_eq!(house.gate.would_accept_key(&here, name, blob.as_bytes()).await, (name, blob) == ("alice", "key"));
+        assert!(began.elapsed() >= Duration::from_millis(20), "{name:?}");
+    }
+    for _ in 4..32 {
+        assert!(house.gate.would_accept_key(&here, "alice", b"key").await);
+    }
+    assert!(!house.gate.would_accept_key(&here, "alice", b"key").await, "a connection has 32");
+    here.peer.set_port(1025);
+    assert!(house.gate.would_accept_key(&here, "alice", b"key").await);
+}
+
+#[tokio::test]
 async fn a_client_certificate_opens_the_account_that_names_its_subject() {
     let house = House::new();
     house.directory.change("alice", |alice| {

@@ -162,6 +162,86 @@ async fn a_code_and_its_count_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn a_sent_code_dies_with_a_change_of_its_account_and_of_where_it_went() {
+    type Change = fn(&mut lockgate_users::Account);
+    let changes: [Change; 3] =
+        [|a| a.phone = Some("+4999".into()), |a| a.password = a.password.clone(), |a| a.max_logins = Some(7)];
+    for change in changes {
+        let house = house();
+        let _ = house.log_in(Protocol::Ftp, "carol", PASSWORD).await;
+        let code = house.sms.code(1).await;
+        house.directory.change("carol", change);
+        assert!(house.log_in(Protocol::Ftp, "carol", &compound(&code)).await.is_denied());
+        assert_eq!(house.reason(), "no_live_code");
+        // Nor does a question within half a minute go on with it.
+        let here = origin(Protocol::Ftp, "192.0.2.1");
+        assert!(house.show(&here, "carol", PASSWORD).await.is_denied());
+        within(|| house.everything_said().contains("limited") || house.sms.sent().len() == 2).await;
+        assert!(house.log_in(Protocol::Ftp, "carol", &compound(&code)).await.is_denied());
+    }
+    // Where it went counts by itself too: a store that keeps the epoch does not keep the code.
+    let house = house();
+    let _ = house.log_in(Protocol::Ftp, "carol", PASSWORD).await;
+    let code = house.sms.code(1).await;
+    let name = lockgate_model::UserName::new("carol").unwrap();
+    let mut carol = lockgate_users::Directory::find(&*house.directory, &name).await.unwrap().unwrap();
+    carol.phone = Some("+4998".into());
+    house.directory.put(carol);
+    assert!(house.log_in(Protocol::Ftp, "carol", &compound(&code)).await.is_denied());
+    assert_eq!(house.reason(), "no_live_code");
+}
+
+#[tokio::test]
+async fn a_phone_is_one_destination_whatever_the_channel_and_the_spelling() {
+    let house = House::with(|settings| settings.channels.insert(0, crate::ChannelName::new("voice").unwrap()));
+    let voice = std::sync::Arc::new(crate::testing::Messenger::new("voice"));
+    let mut factors = house.factors();
+    factors.push(std::sync::Arc::clone(&voice) as _);
+    house.gate.reconfigure(house.settings.clone(), factors);
+    for (name, phone) in [("carol", "+49 151 1"), ("caren", "+49-1511")] {
+        house.add_reachable(name);
+        house.directory.change(name, |account| {
+            account.phone = Some(phone.into());
+            account.email = None;
+        });
+    }
+    assert!(matches!(house.log_in(Protocol::Sftp, "carol", PASSWORD).await, Outcome::Challenge(_)));
+    assert!(house.log_in(Protocol::Sftp, "caren", PASSWORD).await.is_denied());
+    assert_eq!(house.reason(), "send_limited");
+    assert_eq!(voice.sent().len() + house.sms.sent().len(), 1);
+}
+
+#[tokio::test]
+async fn a_factor_that_calls_people_is_held_to_the_limits_of_messages() {
+    let house = House::new();
+    let push = std::sync::Arc::new(crate::testing::Authenticator::new("push", house.clock()));
+    push.calls.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut settings = house.settings.clone();
+    settings.channels = vec![crate::ChannelName::new("push").unwrap()];
+    house.gate.reconfigure(settings, vec![std::sync::Arc::clone(&push) as _]);
+    let mut dave = account("dave");
+    dave.otp_auth = true;
+    dave.enrolments.insert("push".into(), vec![1].into());
+    house.add(dave);
+    let called = || push.called.load(std::sync::atomic::Ordering::SeqCst);
+    let tries = (0..12).map(|n| {
+        let house = &house;
+        async move { house.show(&origin(Protocol::Sftp, &format!("198.51.100.{n}")), "dave", PASSWORD).await }
+    });
+    let asked = futures_util::future::join_all(tries).await;
+    assert_eq!(asked.iter().filter(|outcome| matches!(outcome, Outcome::Challenge(_))).count(), 1);
+    assert_eq!(called(), 1);
+    assert_eq!(house.reason(), "send_limited");
+    assert!(house.log_in(Protocol::Ftp, "dave", &compound("123456")).await.is_denied());
+    assert_eq!(called(), 1, "a code in the same string calls nobody either");
+    for n in 2..=7 {
+        house.pass(Duration::from_secs(31));
+        let _ = house.log_in(Protocol::Sftp, "dave", PASSWORD).await;
+        assert_eq!(called(), n.min(5));
+    }
+}
+
+#[tokio::test]
 async fn five_messages_an_hour_go_to_one_user() {
     let house = house();
     for n in 1..=5 {

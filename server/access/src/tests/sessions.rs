@@ -105,6 +105,51 @@ async fn sessions_that_were_made_without_a_factor_end_when_one_becomes_due() {
 }
 
 #[tokio::test]
+async fn sessions_and_grants_end_within_two_seconds_of_the_end_of_their_account() {
+    let house = House::new();
+    let now = house.clock().now_ms();
+    house.directory.change("alice", |alice| alice.expires = Some(now + 60_000));
+    let evidence = crate::Evidence::Password(lockgate_model::Secret::new(PASSWORD.to_owned()));
+    let webdav = origin(Protocol::Webdav, "192.0.2.1");
+    let ftp = origin(Protocol::Ftp, "192.0.2.1");
+    let sessions = [
+        house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session(),
+        house.show(&webdav, "alice", PASSWORD).await.session(),
+        house.show(&ftp, "alice", PASSWORD).await.session(),
+    ];
+    house.pass(Duration::from_secs(59));
+    for from in [&webdav, &ftp] {
+        assert!(house.gate.resume(from, "alice", &evidence).await.is_some());
+    }
+    house.pass(Duration::from_secs(1));
+    for from in [&webdav, &ftp] {
+        assert!(house.gate.resume(from, "alice", &evidence).await.is_none());
+    }
+    for session in sessions {
+        assert_eq!(tokio::time::timeout(Duration::from_secs(2), session.ended()).await.unwrap(), SessionEnd::Revoked);
+    }
+}
+
+#[tokio::test]
+async fn a_later_end_of_the_account_keeps_its_sessions() {
+    let house = House::new();
+    let now = house.clock().now_ms();
+    let ends = |name: &str, at: u64| {
+        // A later end takes nothing away, so that the epoch stays.
+        let account = account(name);
+        house.add(lockgate_users::Account { expires: Some(at), ..account });
+    };
+    ends("alice", now + 1000);
+    let session = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
+    ends("alice", now + 60_000);
+    house.pass(Duration::from_secs(2));
+    within(|| session.inner.until_ms.load(std::sync::atomic::Ordering::SeqCst) == now + 60_000).await;
+    assert_eq!(session.is_over(), None);
+    house.pass(Duration::from_secs(60));
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), session.ended()).await.unwrap(), SessionEnd::Revoked);
+}
+
+#[tokio::test]
 async fn revoking_a_user_ends_everything_at_once() {
     let house = House::new();
     let sessions = [

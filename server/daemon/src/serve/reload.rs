@@ -1,4 +1,4 @@
-//! Following prefs.xml while the server runs: taken over as a whole, or not at all.
+//! Following prefs.xml while the server runs: taken over as a whole, or not at all, and one reading after the other.
 
 use super::{Server, State};
 use crate::{factors, preferences, wiring};
@@ -12,7 +12,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Looks at the file until dropped.
 pub(super) async fn watch(server: Arc<Server>) {
     let look = || Fingerprint::of(&server.home.prefs());
-    let mut known = look();
+    let mut known = server.built_from;
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -26,7 +26,10 @@ pub(super) async fn watch(server: Arc<Server>) {
 }
 
 /// Reads the file and takes it over. What goes wrong leaves everything as it was, and is said in `status` and the log.
+///
+/// Waits while another reading is under way, and reads then: what the other one has read may be older.
 pub(super) async fn now(server: &Arc<Server>) {
+    let _turn = server.taking_over.lock().await;
     let (accepted, what) = match take_over(server).await {
         Ok(()) => (true, "prefs.xml is in force".to_owned()),
         Err(error) => (false, format!("{error:#}")),
@@ -94,4 +97,93 @@ fn same_plugins(old: &Prefs, new: &Prefs) -> bool {
 /// Reads certificates anew.
 pub(super) fn certificates(server: &Server) {
     server.doors.reload_certificates();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::{Init, Ports},
+        home::Home,
+        init,
+    };
+    use std::{fs, net::Ipv4Addr};
+    use tokio::time::timeout;
+
+    /// One listener on a free port, with these keys of its own.
+    fn write(home: &Home, listener: &str, grace_ms: u32) {
+        let text = format!(
+            "<server_prefs><otp_validated_logins>false</otp_validated_logins><login_grace>{grace_ms}</login_grace>\
+             <server_list type=\"vector\"><server_list_subitem type=\"properties\"><serverType>SFTP</serverType>\
+             <ip>127.0.0.1</ip><port>0</port>{listener}</server_list_subitem></server_list></server_prefs>"
+        );
+        fs::write(home.prefs(), text).unwrap();
+    }
+
+    /// A server of its own, with what its home lies in.
+    async fn server() -> (tempfile::TempDir, Arc<Server>) {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::locate(Some(folder.path().join("home"))).unwrap();
+        let wanted = Init { bind: Ipv4Addr::LOCALHOST.into(), ports: Ports::Ephemeral, admin: "admin".to_owned() };
+        init::run(&home, &wanted).await.unwrap();
+        write(&home, "", 60_000);
+        let server = super::super::build(&home).await.unwrap();
+        (folder, server)
+    }
+
+    fn grace(server: &Server) -> Duration {
+        server.state().prefs.login.grace
+    }
+
+    #[tokio::test]
+    async fn a_reading_waits_for_the_one_before_it_and_takes_the_file_as_it_is_then() {
+        let (_folder, server) = server().await;
+        write(&server.home, "", 30_000);
+        let turn = server.taking_over.lock().await;
+        let mut second = tokio::spawn({
+            let server = Arc::clone(&server);
+            async move { now(&server).await }
+        });
+        assert!(timeout(Duration::from_millis(200), &mut second).await.is_err(), "not while another is under way");
+
+        write(&server.home, "", 20_000);
+        drop(turn);
+        second.await.unwrap();
+
+        assert_eq!(grace(&server), Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_while_the_server_was_built_is_taken_over_by_the_first_look() {
+        let (_folder, server) = server().await;
+        write(&server.home, "", 25_000);
+
+        let watching = tokio::spawn(watch(Arc::clone(&server)));
+
+        let taken = async {
+            while grace(&server) != Duration::from_secs(25) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), taken).await.unwrap();
+        watching.abort();
+    }
+
+    #[tokio::test]
+    async fn a_listener_keeps_its_socket_when_its_proxies_or_its_limit_change() {
+        let (_folder, server) = server().await;
+        let ports = || -> Vec<_> { server.doors.listeners().iter().map(|at| at.address).collect() };
+        let before = ports();
+
+        let changed = "<max_connections>7</max_connections><proxy_protocol>192.0.2.0/24</proxy_protocol>";
+        write(&server.home, changed, 60_000);
+        now(&server).await;
+
+        assert_eq!(server.state().prefs_error, None);
+        assert_eq!(ports(), before);
+        // Taken over all the same: whoever is no listed proxy is turned away.
+        let mut stranger = tokio::net::TcpStream::connect(before.first().unwrap()).await.unwrap();
+        let greeting = tokio::io::AsyncReadExt::read(&mut stranger, &mut [0; 8]).await;
+        assert!(matches!(greeting, Ok(0) | Err(_)), "{greeting:?}");
+    }
 }

@@ -249,7 +249,10 @@ fn a_zero_that_stands_for_no_limit_never_becomes_a_limit_of_none() {
 #[test]
 fn connecting_too_often_is_banned_for_only_where_that_is_set() {
     assert_eq!(net(&prefs("<max_users_per_address>1</max_users_per_address>")).connection_ban, None);
-    assert_eq!(net(&prefs("<max_users_per_address>1</max_users_per_address>")).connections_per_address, CONNECTIONS);
+    assert_eq!(
+        net(&prefs("<max_users_per_address>1</max_users_per_address>")).connections_per_address,
+        CONNECTIONS_PER_ADDRESS
+    );
     let limits = net(&prefs(
         "<ban_connections>9</ban_connections><ban_connections_window>2000</ban_connections_window><ban_connections_time>3000</ban_connections_time>",
     ));
@@ -266,4 +269,10 @@ fn what_a_password_should_have_is_carried_key_by_key() {
          <min_password_specials>5</min_password_specials>",
     ));
     assert_eq!(rules, PasswordRules { length: 1, digits: 2, lowers: 3, uppers: 4, specials: 5 });
+}
+
+#[test]
+fn one_address_cannot_take_all_the_connections_there_are() {
+    let one = net(&prefs("")).connections_per_address;
+    assert!(one * 10 <= connections(None), "{one}");
 }

@@ -283,6 +283,9 @@ impl Directory for SqliteDirectory {
             .execute(&mut *transaction)
             .await
             .map_err(store)?;
+        if digests.is_empty() {
+            bump_epoch(&mut transaction, name).await?;
+        }
         for digest in digests {
             sqlx::query("INSERT INTO recovery_codes (user_name, digest) VALUES ($1, $2) ON CONFLICT (user_name, digest) DO NOTHING")
                 .bind(name.as_str())

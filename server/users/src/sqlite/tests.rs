@@ -219,6 +219,8 @@ async fn whatever_changes_the_login_bumps_the_epoch_and_nothing_else_does() {
     directory.update(&alice, AccountChange { enabled: Some(false), ..AccountChange::default() }).await.unwrap();
     directory.set_password(&alice, None).await.unwrap();
     assert_eq!(home.epoch("alice").await, expected + 6);
+    directory.replace_recovery_codes(&alice, Vec::new()).await.unwrap();
+    assert_eq!(home.epoch("alice").await, expected + 7);
 }
 
 #[tokio::test]
