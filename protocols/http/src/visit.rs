@@ -1,7 +1,7 @@
 //! One connection's requests: what all of them share, what each must be before it is looked at, and what every reply carries.
 
 use crate::{
-    body::{BODY_IDLE, Body, empty, full, patient},
+    body::{BODY_IDLE, Body, Ends, empty, full, patient},
     caller::same_site,
     door::Front,
     forwarded, pages,
@@ -68,7 +68,8 @@ impl Visit {
                 let path = parts.uri.path().to_owned();
                 let peer = origin.peer;
                 let streams = parts.version == Version::HTTP_2;
-                let (body, held) = patient(incoming, BODY_IDLE);
+                let ends = if streams { Ends::ByFlag } else { Ends::ByLength };
+                let (body, held) = patient(incoming, ends, BODY_IDLE);
                 let response = Arc::clone(&self).dispatch(parts, body, origin).await;
                 tracing::debug!(%peer, %method, path, status = response.status().as_u16(), "request");
                 // Over HTTP/1 the wire does the same when the connection ends.

@@ -125,8 +125,7 @@ mod tests {
     async fn a_reset_takes_recovery_codes_away_and_ends_sessions_with_and_without_an_enrolment() {
         let folder = tempfile::tempdir().unwrap();
         let key = SecretKey::generate().unwrap();
-        let directory =
-            Arc::new(SqliteDirectory::open(&folder.path().join("lockgate.db"), key.clone()).await.unwrap());
+        let directory = Arc::new(SqliteDirectory::open(&folder.path().join("lockgate.db"), key.clone()).await.unwrap());
         let accounts = Accounts::new(Arc::clone(&directory) as _, key, EventBus::default(), "test");
         for enrolled in [false, true] {
             let name = UserName::new(if enrolled { "bob" } else { "carol" }).unwrap();
