@@ -94,6 +94,11 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(15);
 const IDLE: Duration = Duration::from_secs(180);
 /// What is left to a connection whose session has ended: the reply to a logout still goes out.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Bytes that a client may send ahead of what has been taken, over HTTP/2 on one stream and on all of a connection together. With
+/// half of it an upload waits for the next window half of its time where the machine is busy; the whole of it is what a connection
+/// can make the server hold, before a login too.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 #[async_trait::async_trait]
@@ -157,8 +162,8 @@ impl Visit {
             .max_header_list_size(u32::try_from(HEAD_LIMIT).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(128)
-            .initial_stream_window_size(512 * 1024)
-            .initial_connection_window_size(1024 * 1024)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20))
             .serve_connection(TokioIo::new(wire), service_fn(|request| self.service(request)));

@@ -40,7 +40,8 @@ impl Ask {
         let file = if self.parts.method == Method::HEAD { None } else { Some(vfs.open(&path).await?) };
         let facts = match &file {
             Some(file) => file.metadata().clone(),
-            None => vfs.stat(&path).await?,
+            // What cannot be got has no length either: an upload that was cut is for its sender to go on with.
+            None => vfs.stat_committed(&path).await?,
         };
         if facts.kind == Kind::Folder {
             return Err(VfsError::IsFolder(path).into());

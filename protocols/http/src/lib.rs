@@ -12,6 +12,8 @@ mod caller;
 mod door;
 mod download;
 mod forwarded;
+#[cfg(test)]
+mod house;
 mod json;
 mod listing;
 mod login;

@@ -84,6 +84,15 @@ pub(crate) struct Placed {
     pub(crate) first: u64,
     /// How many there are.
     pub(crate) count: u64,
+    /// How long the whole file is to be, where the client knows.
+    pub(crate) total: Option<u64>,
+}
+
+impl Placed {
+    /// Whether the file is not whole with these bytes.
+    pub(crate) fn more_follows(self) -> bool {
+        self.total.is_some_and(|total| self.first.saturating_add(self.count) < total)
+    }
 }
 
 /// Reads `Content-Range: bytes FIRST-LAST/TOTAL`, where TOTAL may be `*`. `None` for anything else.
@@ -92,11 +101,12 @@ pub(crate) fn placed(header: &str) -> Option<Placed> {
     let (range, total) = rest.trim().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last) = (number(first)?, number(last)?);
-    let inside = total == "*" || number(total).is_some_and(|total| last < total);
+    let total = if total == "*" { None } else { Some(number(total)?) };
+    let inside = total.is_none_or(|total| last < total);
     if !unit.eq_ignore_ascii_case("bytes") || last < first || last == u64::MAX || !inside {
         return None;
     }
-    Some(Placed { first, count: last - first + 1 })
+    Some(Placed { first, count: last - first + 1, total })
 }
 
 #[cfg(test)]
@@ -139,8 +149,10 @@ mod tests {
 
     #[test]
     fn a_partial_upload_says_where_it_belongs() {
-        assert_eq!(placed("bytes 3-5/10"), Some(Placed { first: 3, count: 3 }));
-        assert_eq!(placed("bytes 0-0/*"), Some(Placed { first: 0, count: 1 }));
+        assert_eq!(placed("bytes 3-5/10"), Some(Placed { first: 3, count: 3, total: Some(10) }));
+        assert_eq!(placed("bytes 0-0/*"), Some(Placed { first: 0, count: 1, total: None }));
+        let more = |header| placed(header).unwrap().more_follows();
+        assert!(more("bytes 3-5/10") && !more("bytes 3-9/10") && !more("bytes 3-5/*"));
         for header in
             ["bytes 5-3/10", "bytes 0-10/10", "bytes */10", "bytes=0-1/2", "bytes 0-18446744073709551615/*", ""]
         {

@@ -8,9 +8,11 @@ use crate::{
     visit::Ask,
 };
 use http::{Response, StatusCode};
+use lockgate_access::Session;
 use lockgate_model::VPath;
 use lockgate_vfs::{Kind, Overwrite, VfsError};
 use serde::Deserialize;
+use std::future::Future;
 
 #[derive(Deserialize)]
 struct FromTo {
@@ -42,7 +44,7 @@ impl Ask {
         let recursive =
             self.parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "recursive=true"));
         match facts.kind {
-            Kind::Folder if recursive => vfs.remove_tree(&path).await?,
+            Kind::Folder if recursive => while_lives(&caller.session, vfs.remove_tree(&path)).await?,
             Kind::Folder => vfs.remove_folder(&path).await?,
             Kind::File | Kind::Link => vfs.remove_file(&path).await?,
         }
@@ -62,7 +64,7 @@ impl Ask {
         let caller = self.caller().await?;
         let wish: FromTo = json::read(&self.parts.headers, body).await?;
         let (from, to, overwrite) = wish.paths()?;
-        caller.session.vfs().rename(&from, &to, overwrite).await?;
+        while_lives(&caller.session, caller.session.vfs().rename(&from, &to, overwrite)).await?;
         Ok(done(StatusCode::NO_CONTENT))
     }
 
@@ -76,11 +78,27 @@ impl Ask {
             if overwrite == Overwrite::Refuse && !matches!(vfs.lstat(&to).await, Err(VfsError::NotFound(_))) {
                 return Err(VfsError::Exists(to).into());
             }
-            vfs.copy_tree(&from, &to, overwrite).await?;
+            while_lives(&caller.session, vfs.copy_tree(&from, &to, overwrite)).await?;
         } else {
-            vfs.copy(&from, &to, overwrite).await?;
+            while_lives(&caller.session, vfs.copy(&from, &to, overwrite)).await?;
         }
         Ok(done(StatusCode::NO_CONTENT))
+    }
+}
+
+/// Work that may take long, as long as the session lives.
+async fn while_lives<T>(session: &Session, work: impl Future<Output = Result<T, VfsError>>) -> Result<T, Refusal> {
+    until(session.ended(), work).await
+}
+
+async fn until<T, E>(
+    ended: impl Future<Output = E>,
+    work: impl Future<Output = Result<T, VfsError>>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        biased;
+        _ = ended => Err(Refusal::denied()),
+        done = work => Ok(done?),
     }
 }
 
@@ -88,4 +106,16 @@ fn done(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(empty());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[tokio::test]
+    async fn long_work_ends_with_its_session() {
+        assert_eq!(until(ready(()), pending::<Result<(), _>>()).await.unwrap_err().status, StatusCode::UNAUTHORIZED);
+        assert_eq!(until(pending::<()>(), ready(Ok(7))).await.unwrap(), 7);
+    }
 }

@@ -65,13 +65,13 @@ impl Visit {
         let mut response = match self.check(&mut parts) {
             Ok(origin) => {
                 let method = parts.method.clone();
-                let path = parts.uri.path().to_owned();
+                let route = routes::place(parts.uri.path()).name();
                 let peer = origin.peer;
                 let streams = parts.version == Version::HTTP_2;
                 let ends = if streams { Ends::ByFlag } else { Ends::ByLength };
                 let (body, held) = patient(incoming, ends, BODY_IDLE);
                 let response = Arc::clone(&self).dispatch(parts, body, origin).await;
-                tracing::debug!(%peer, %method, path, status = response.status().as_u16(), "request");
+                tracing::debug!(%peer, %method, route, status = response.status().as_u16(), "request");
                 // Over HTTP/1 the wire does the same when the connection ends.
                 if let Some(held) = held.filter(|_| streams && response.status().as_u16() >= 400) {
                     tokio::spawn(held.let_run_out());
@@ -107,6 +107,9 @@ impl Visit {
         }
         if self.framing.is_ambiguous() {
             return Err(Refusal::bad_request("the length of the body is given in two ways"));
+        }
+        if parts.version < Version::HTTP_2 {
+            framed(&parts.method, &parts.headers)?;
         }
         let hosts = parts.headers.get_all(header::HOST).iter().count();
         if hosts > 1 || (hosts == 0 && parts.version == Version::HTTP_11) {
@@ -262,6 +265,29 @@ impl Drop for Promise {
     }
 }
 
+/// How a request over HTTP/1 says where its body ends (RFC 9112 section 6).
+///
+/// # Errors
+/// 501 for a coding besides `chunked`, under which the bytes would be stored as they came; 411 for an upload without an end: its
+/// missing body would be taken for an empty file.
+fn framed(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) if *method == Method::PUT && !headers.contains_key(header::CONTENT_LENGTH) => Err(Refusal::new(
+            StatusCode::LENGTH_REQUIRED,
+            "length_required",
+            "an upload says its length in Content-Length, or comes in chunks",
+        )),
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "transfer_encoding",
+            "the only transfer coding here is chunked, once",
+        )),
+    }
+}
+
 fn refuse_method(method: &Method, methods: &[&str]) -> Response<Body> {
     let allow = HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static("GET"));
     if method == Method::OPTIONS {
@@ -291,4 +317,34 @@ fn host(parts: &Parts) -> Option<&str> {
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(method: Method, pairs: &[(header::HeaderName, &'static str)]) -> Option<u16> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        framed(&method, &headers).err().map(|refusal| refusal.status.as_u16())
+    }
+
+    #[test]
+    fn an_upload_over_http_1_says_where_it_ends() {
+        assert_eq!(status(Method::PUT, &[]), Some(411));
+        assert_eq!(status(Method::PUT, &[(header::CONTENT_LENGTH, "0")]), None);
+        assert_eq!(status(Method::PUT, &[(header::TRANSFER_ENCODING, "Chunked")]), None);
+        assert_eq!(status(Method::GET, &[]), None);
+    }
+
+    #[test]
+    fn no_transfer_coding_is_stored_as_if_it_were_the_file() {
+        for coding in ["gzip, chunked", "gzip", "chunked, chunked", "identity", "xchunked", ""] {
+            assert_eq!(status(Method::PUT, &[(header::TRANSFER_ENCODING, coding)]), Some(501), "{coding}");
+        }
+        let twice = [(header::TRANSFER_ENCODING, "gzip"), (header::TRANSFER_ENCODING, "chunked")];
+        assert_eq!(status(Method::POST, &twice), Some(501));
+    }
 }

@@ -58,6 +58,11 @@ impl If {
         tokens
     }
 
+    /// Whether any condition is about what the bytes are, and not only about locks.
+    pub(crate) fn names_a_state(&self) -> bool {
+        self.0.iter().flat_map(|list| &list.conditions).any(|condition| matches!(condition.item, Item::Tag(_)))
+    }
+
     /// Whether one of the lists holds.
     pub(crate) async fn holds(&self, vfs: &Vfs, path: &VPath, host: Option<&str>) -> bool {
         for list in &self.0 {
@@ -74,7 +79,9 @@ impl If {
                     (Some(path), Item::Token(token)) => {
                         vfs.locks().discover(path).iter().any(|lock| lock.token.0 == *token)
                     }
-                    (Some(path), Item::Tag(tag)) => vfs.stat(path).await.is_ok_and(|facts| facts.etag == *tag),
+                    (Some(path), Item::Tag(tag)) => {
+                        vfs.stat_committed(path).await.is_ok_and(|facts| facts.etag == *tag)
+                    }
                 };
                 if met == condition.not {
                     all = false;
@@ -150,6 +157,11 @@ pub(crate) fn proceeds(headers: &HeaderMap, current: Option<&Metadata>) -> bool 
         return false;
     }
     !(headers.contains_key(header::IF_NONE_MATCH) && listed(headers, &header::IF_NONE_MATCH, current))
+}
+
+/// Whether any of these conditions is there.
+pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
+    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
 }
 
 /// Whether `If-None-Match: *` is there: the name must be new, also at the moment of the commit.

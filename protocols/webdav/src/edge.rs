@@ -20,12 +20,14 @@ use lockgate_access::{Gate, Session};
 use lockgate_model::Origin;
 use lockgate_net::Stranger;
 use lockgate_vfs::{LockToken, Vfs};
-use std::{pin::pin, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The time within which a body that is no file must be here.
 const BODY_TIME: Duration = Duration::from_secs(15);
+/// The largest body of a `LOCK`, in bytes: what its owner says of themself is kept, and told with every resource below.
+const LOCK_LIMIT: usize = 2 * 1024;
 const METHODS: &str = "OPTIONS, GET, HEAD, PUT, PATCH, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 
@@ -79,9 +81,9 @@ impl Ask {
         match self.parts.method.as_str() {
             "OPTIONS" => Ok(options()),
             "PUT" | "PATCH" => store::put(self, body).await.map_err(closing),
-            "DELETE" => relocate::delete(self).await,
-            "COPY" => relocate::copy(self).await,
-            "MOVE" => relocate::rename(self).await,
+            "DELETE" => until(self.session.ended(), relocate::delete(self)).await,
+            "COPY" => until(self.session.ended(), relocate::copy(self)).await,
+            "MOVE" => until(self.session.ended(), relocate::rename(self)).await,
             "GET" | "HEAD" => {
                 self.holds().await?;
                 self.through(Bytes::new()).await
@@ -95,6 +97,7 @@ impl Ask {
             }
             "PROPPATCH" | "MKCOL" | "LOCK" | "UNLOCK" => {
                 let body = read(body).await.map_err(closing)?;
+                bounded(&self.parts.method, &body).map_err(|why| said(StatusCode::PAYLOAD_TOO_LARGE, why))?;
                 self.holds().await?;
                 self.through(body).await
             }
@@ -147,6 +150,15 @@ impl Ask {
         }
         head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
         Ok(Response::from_parts(head, held(body.boxed_unsync(), session, cut)))
+    }
+}
+
+/// Work that may take long, as long as its session lives.
+async fn until<E>(ended: impl Future<Output = E>, work: impl Future<Output = Reply>) -> Reply {
+    tokio::select! {
+        biased;
+        _ = ended => Err(closing(said(StatusCode::UNAUTHORIZED, "the session has ended"))),
+        reply = work => reply,
     }
 }
 
@@ -281,6 +293,18 @@ fn is_one_part(value: &HeaderValue) -> bool {
         .is_some_and(|(first, last)| number(first) && number(last) && !(first.is_empty() && last.is_empty()))
 }
 
+/// What a request may ask to be kept.
+///
+/// # Errors
+/// Why not, for a 413.
+fn bounded(method: &Method, body: &[u8]) -> Result<(), &'static str> {
+    match method.as_str() {
+        "LOCK" if body.len() > LOCK_LIMIT => Err("a lock says at most 2 KiB of its owner"),
+        "PROPPATCH" if xml::updates(body) > xml::PROPERTIES => Err("a request names at most 100 properties"),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a body that is XML or nothing.
 async fn read(body: Body) -> Result<Bytes, Response<Body>> {
     let bytes = tokio::time::timeout(BODY_TIME, collect(body))
@@ -289,7 +313,7 @@ async fn read(body: Body) -> Result<Bytes, Response<Body>> {
     if !xml::acceptable(&bytes) {
         return Err(said(
             StatusCode::BAD_REQUEST,
-            "the body is not plain XML in UTF-8 without a DTD, or it is too deep",
+            "the body is not plain XML in UTF-8 without a DTD, or it is too deep or has too long tags",
         ));
     }
     Ok(bytes)
@@ -355,6 +379,30 @@ mod tests {
         }
         let lock = plain(&HeaderMap::new(), &[LockToken("urn:uuid:1".into())]);
         assert_eq!(lock["if"], "(<urn:uuid:1>)");
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_bounded() {
+        let fits = |method: &str, body: &str| {
+            bounded(&Method::from_bytes(method.as_bytes()).unwrap(), body.as_bytes()).is_ok()
+        };
+        let update = |count: usize| {
+            let props: String = (0..count).map(|place| format!("<p{place}/>")).collect();
+            format!("<D:propertyupdate xmlns:D=\"DAV:\"><D:set><D:prop>{props}</D:prop></D:set></D:propertyupdate>")
+        };
+        assert!(fits("PROPPATCH", &update(100)) && !fits("PROPPATCH", &update(101)));
+        let lock = |length: usize| format!("<owner>{}</owner>", "n".repeat(length));
+        assert!(fits("LOCK", &lock(1000)) && !fits("LOCK", &lock(2100)));
+    }
+
+    #[tokio::test]
+    async fn long_work_ends_with_its_session() {
+        use std::future::{pending, ready};
+        assert_eq!(until(ready(()), pending()).await.unwrap_err().status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            until(pending::<()>(), ready(Ok(bare(StatusCode::CREATED)))).await.unwrap().status(),
+            StatusCode::CREATED
+        );
     }
 
     #[tokio::test]

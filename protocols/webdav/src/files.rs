@@ -3,7 +3,7 @@
 
 use crate::{
     locks::{TreeLocks, plain},
-    xml::Name,
+    xml::{self, Name},
 };
 use bytes::{Buf, Bytes};
 use dav_server::{
@@ -75,7 +75,8 @@ impl DavFileSystem for Files {
 
     fn metadata<'a>(&'a self, path: &'a DavPath) -> FsFuture<'a, Box<dyn DavMetaData>> {
         Box::pin(async move {
-            let facts = self.vfs.stat(&at(path)?).await.map_err(refused)?;
+            // An upload that was cut has no resource yet.
+            let facts = self.vfs.stat_committed(&at(path)?).await.map_err(refused)?;
             Ok(Box::new(Shown(facts)) as Box<dyn DavMetaData>)
         })
     }
@@ -104,7 +105,10 @@ impl DavFileSystem for Files {
             let path = at(path)?;
             let changes: Vec<(String, Option<Vec<u8>>)> =
                 patch.iter().map(|(set, prop)| (key(prop), prop.xml.clone().filter(|_| *set))).collect();
-            let status = match self.vfs.set_properties(&path, &changes).await {
+            // What could not be shown again is not kept.
+            let shows = changes.iter().all(|(_, value)| value.as_ref().is_none_or(|value| xml::embed(value).is_some()));
+            let done = if shows { self.vfs.set_properties(&path, &changes).await } else { Err(VfsError::NoSpace) };
+            let status = match done {
                 Ok(()) => StatusCode::OK,
                 Err(VfsError::NoSpace | VfsError::OverQuota { .. }) => StatusCode::INSUFFICIENT_STORAGE,
                 Err(VfsError::Locked(_)) => StatusCode::LOCKED,

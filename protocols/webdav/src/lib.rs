@@ -13,6 +13,8 @@ mod condition;
 mod credentials;
 mod edge;
 mod files;
+#[cfg(test)]
+mod house;
 mod locks;
 mod propfind;
 mod relocate;

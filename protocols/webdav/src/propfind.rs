@@ -9,7 +9,7 @@ use crate::{
     edge::{Ask, Depth, depth},
     locks,
     reply::{Reply, failed, said},
-    xml::{self, Name},
+    xml::{self, Bound, Name},
 };
 use bytes::Bytes;
 use futures_util::stream;
@@ -26,6 +26,8 @@ use std::{
 };
 
 const BATCH: usize = 128;
+/// A reply goes out whenever so much of it is there, in bytes.
+const FRAME: usize = 64 * 1024;
 const DAV: &str = "DAV:";
 const MICROSOFT: &str = "urn:schemas-microsoft-com:";
 const APACHE: &str = "http://apache.org/dav/props/";
@@ -49,18 +51,22 @@ const WINDOWS: [&str; 4] = ["Win32CreationTime", "Win32FileAttributes", "Win32La
 pub(crate) async fn propfind(ask: Ask, body: &[u8]) -> Reply {
     let wish =
         Wish::parse(body, &ask.parts.headers).ok_or_else(|| said(StatusCode::BAD_REQUEST, "this is no propfind"))?;
+    if wish.named().len() > xml::PROPERTIES {
+        return Err(said(StatusCode::PAYLOAD_TOO_LARGE, "a request names at most 100 properties"));
+    }
     let path = ask.at.path.clone();
-    let facts = ask.vfs.stat(&path).await.map_err(missing)?;
+    // An interrupted upload has no resource yet: one would have to be got whole.
+    let facts = ask.vfs.stat_committed(&path).await.map_err(missing)?;
     let folder = facts.kind == Kind::Folder;
     let listing = match depth(&ask.parts.headers) {
         Some(Depth::One) if folder => Some(ask.vfs.list(&path).await.map_err(failed)?),
         _ => None,
     };
     let space = if wish.asks(DAV, &QUOTA) { ask.vfs.space(&path).await.ok() } else { None };
-    let teller = Teller { vfs: ask.vfs.clone(), wish, space };
-    let first = teller.response(&path, &facts).await;
-    let walk = Walk { teller, session: ask.session.clone(), folder: path, listing, next: Some(opening(first)) };
-    let body = StreamBody::new(stream::unfold(Some(walk), Walk::step));
+    let teller = Teller { vfs: ask.vfs.clone(), bound: Bound::of(wish.named()), wish, space };
+    let first = opening(&teller.bound) + &teller.response(&path, &facts).await;
+    let walk = Walk { teller, folder: path, listing, rows: Vec::new().into_iter(), text: first };
+    let body = StreamBody::new(stream::unfold(Some((walk, ask.session.clone())), frames));
     let mut response = Response::new(crate::edge::held(body.boxed_unsync(), ask.session.clone(), ask.cut.clone()));
     *response.status_mut() = StatusCode::MULTI_STATUS;
     let headers = response.headers_mut();
@@ -84,8 +90,24 @@ fn missing(error: VfsError) -> Response<crate::Body> {
     }
 }
 
-fn opening(first: String) -> String {
-    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\">\n{first}")
+fn opening(bound: &Bound) -> String {
+    format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:multistatus xmlns:D=\"DAV:\"{}>\n", bound.attributes())
+}
+
+/// The reply piece by piece, as long as the session lives.
+async fn frames(state: Option<(Walk, Session)>) -> Option<(io::Result<Frame<Bytes>>, Option<(Walk, Session)>)> {
+    let (mut walk, session) = state?;
+    if session.is_over().is_some() {
+        return Some((Err(io::ErrorKind::ConnectionAborted.into()), None));
+    }
+    match walk.frame().await {
+        Ok((text, More::Yes)) => Some((Ok(Frame::data(text.into())), Some((walk, session)))),
+        Ok((text, More::No)) => Some((Ok(Frame::data(text.into())), None)),
+        Err(error) => {
+            tracing::error!(%error, "a listing failed on the way");
+            Some((Err(io::Error::other("storage error")), None))
+        }
+    }
 }
 
 /// What is asked.
@@ -121,7 +143,7 @@ impl Wish {
                 continue;
             }
             let found = match name.local.as_str() {
-                "prop" => Self::Named(xml::children(child).map(xml::name).collect()),
+                "prop" => Self::Named(once(xml::children(child).map(xml::name))),
                 "allprop" => Self::All(Vec::new()),
                 "propname" => Self::Names,
                 "include" => {
@@ -136,25 +158,48 @@ impl Wish {
             }
         }
         match wish? {
-            Self::All(_) => Some(Self::All(include)),
+            Self::All(_) => {
+                // What is said anyway is not said twice.
+                let more =
+                    include.into_iter().filter(|name| name.namespace != DAV || !ALL.contains(&name.local.as_str()));
+                Some(Self::All(once(more)))
+            }
             other => Some(other),
         }
     }
 
-    fn asks(&self, namespace: &str, locals: &[&str]) -> bool {
+    /// What is asked for by name.
+    fn named(&self) -> &[Name] {
         match self {
-            Self::Named(names) | Self::All(names) => {
-                names.iter().any(|name| name.namespace == namespace && locals.contains(&name.local.as_str()))
-            }
-            Self::Names => false,
+            Self::Named(names) | Self::All(names) => names,
+            Self::Names => &[],
         }
     }
+
+    fn asks(&self, namespace: &str, locals: &[&str]) -> bool {
+        self.named().iter().any(|name| name.namespace == namespace && locals.contains(&name.local.as_str()))
+    }
+}
+
+/// Each name once: a question put a hundred times is answered as one. More than may be asked for are not looked through.
+fn once(names: impl Iterator<Item = Name>) -> Vec<Name> {
+    let mut seen: Vec<Name> = Vec::new();
+    for name in names {
+        if seen.len() > xml::PROPERTIES {
+            break;
+        }
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
 }
 
 /// Tells of one resource after the other.
 struct Teller {
     vfs: Vfs,
     wish: Wish,
+    bound: Bound,
     space: Option<Space>,
 }
 
@@ -169,7 +214,7 @@ impl Teller {
                 for name in names {
                     match subject.value(name) {
                         Some(element) => found.push_str(&element),
-                        None => lacking.push_str(&name.empty()),
+                        None => lacking.push_str(&self.bound.empty(name)),
                     }
                 }
             }
@@ -302,38 +347,44 @@ impl Subject<'_> {
 /// The walk over a folder, piece by piece.
 struct Walk {
     teller: Teller,
-    session: Session,
     folder: VPath,
     listing: Option<Listing>,
-    next: Option<String>,
+    /// What is listed and not yet said.
+    rows: std::vec::IntoIter<Entry>,
+    /// What is said and not yet sent.
+    text: String,
+}
+
+/// Whether more of the reply follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum More {
+    Yes,
+    No,
 }
 
 impl Walk {
-    async fn step(state: Option<Self>) -> Option<(io::Result<Frame<Bytes>>, Option<Self>)> {
-        let mut walk = state?;
-        if walk.session.is_over().is_some() {
-            return Some((Err(io::ErrorKind::ConnectionAborted.into()), None));
-        }
-        if let Some(text) = walk.next.take() {
-            return Some((Ok(Frame::data(text.into())), Some(walk)));
-        }
-        let rows = match &mut walk.listing {
-            None => Ok(Vec::new()),
-            Some(listing) => listing.next_batch(BATCH).await,
-        };
-        match rows {
-            Ok(rows) if rows.is_empty() => Some((Ok(Frame::data(Bytes::from_static(b"</D:multistatus>\n"))), None)),
-            Ok(rows) => {
-                let mut text = String::new();
-                for row in rows {
-                    text.push_str(&walk.row(row).await);
-                }
-                Some((Ok(Frame::data(text.into())), Some(walk)))
+    /// The next piece of the reply, and whether there is more.
+    async fn frame(&mut self) -> Result<(String, More), VfsError> {
+        loop {
+            // Rows are written one by one: how long one is, the client decides.
+            while self.text.len() < FRAME
+                && let Some(row) = self.rows.next()
+            {
+                let text = self.row(row).await;
+                self.text.push_str(&text);
             }
-            Err(error) => {
-                tracing::error!(%error, "a listing failed on the way");
-                Some((Err(io::Error::other("storage error")), None))
+            if self.text.len() >= FRAME {
+                return Ok((std::mem::take(&mut self.text), More::Yes));
             }
+            let rows = match &mut self.listing {
+                None => Vec::new(),
+                Some(listing) => listing.next_batch(BATCH).await?,
+            };
+            if rows.is_empty() {
+                self.text.push_str("</D:multistatus>\n");
+                return Ok((std::mem::take(&mut self.text), More::No));
+            }
+            self.rows = rows.into_iter();
         }
     }
 
@@ -343,7 +394,7 @@ impl Walk {
         if row.metadata.kind != Kind::Link {
             return self.teller.response(&path, &row.metadata).await;
         }
-        match self.teller.vfs.stat(&path).await {
+        match self.teller.vfs.stat_committed(&path).await {
             Ok(facts) => self.teller.response(&path, &facts).await,
             Err(_) => String::new(),
         }
@@ -370,6 +421,7 @@ fn rfc3339(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::house::{House, path};
 
     fn wish(body: &str) -> Option<Wish> {
         Wish::parse(body.as_bytes(), &HeaderMap::new())
@@ -404,5 +456,60 @@ mod tests {
         ] {
             assert_eq!(wish(body), None, "{body}");
         }
+    }
+
+    /// The frames of the answer for the root, one deep.
+    async fn answer(house: &House, body: &str) -> Vec<String> {
+        let wish = wish(body).unwrap();
+        let teller = Teller { vfs: house.vfs.clone(), bound: Bound::of(wish.named()), wish, space: None };
+        let root = VPath::root();
+        let text = opening(&teller.bound) + &teller.response(&root, &house.vfs.stat(&root).await.unwrap()).await;
+        let listing = Some(house.vfs.list(&root).await.unwrap());
+        let mut walk = Walk { teller, folder: root, listing, rows: Vec::new().into_iter(), text };
+        let mut frames = Vec::new();
+        loop {
+            let (text, more) = walk.frame().await.unwrap();
+            frames.push(text);
+            if more == More::No {
+                return frames;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_goes_out_in_bounded_frames_and_is_whole() {
+        let house = House::new().await;
+        for place in 0..300 {
+            house.put(&format!("file-{place}"), b"x");
+        }
+        let names: String = (0..100).map(|place| format!("<x:p{place}/>")).collect();
+        let space = format!("urn:{}", "n".repeat(1000));
+        let body =
+            format!("<D:propfind xmlns:D=\"DAV:\" xmlns:x=\"{space}\"><D:prop>{names}<x:p1/></D:prop></D:propfind>");
+        assert!(xml::acceptable(body.as_bytes()));
+        let frames = answer(&house, &body).await;
+        assert!(frames.len() > 1 && frames.iter().all(|frame| frame.len() < 2 * FRAME));
+        let all = frames.concat();
+        assert_eq!(all.matches(&space).count(), 1);
+        assert_eq!(all.matches("<n0:p1/>").count(), 301, "asked twice, and told once for each resource");
+        assert_eq!(all.matches("<D:response>").count(), 301);
+        assert!(xml::parse(all.as_bytes()).is_some());
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_upload_is_in_no_listing() {
+        let house = House::new().await;
+        house.interrupted("/half", b"half of it").await;
+        house.put("whole", b"x");
+        let all = answer(&house, "").await.concat();
+        assert!(all.contains("/dav/whole") && !all.contains("half"), "{all}");
+        assert!(house.vfs.stat_committed(&path("/half")).await.is_err());
+    }
+
+    #[test]
+    fn more_names_than_may_be_asked_for_are_seen_as_such() {
+        let names: String = (0..500).map(|place| format!("<p{place}/>")).collect();
+        let body = format!("<D:propfind xmlns:D=\"DAV:\"><D:prop>{names}</D:prop></D:propfind>");
+        assert!(wish(&body).unwrap().named().len() > xml::PROPERTIES);
     }
 }

@@ -8,7 +8,8 @@ use crate::{
     reply::{Reply, bare, failed, said},
 };
 use http::{HeaderMap, Response, StatusCode};
-use lockgate_vfs::{Kind, Metadata, Overwrite, VfsError};
+use lockgate_model::VPath;
+use lockgate_vfs::{Kind, Metadata, Overwrite, Replacement, Vfs, VfsError};
 
 /// Answers `DELETE`. Always deep (RFC 4918 section 9.6.1).
 pub(crate) async fn delete(ask: Ask) -> Reply {
@@ -31,17 +32,22 @@ pub(crate) async fn copy(ask: Ask) -> Reply {
         Some(Depth::One) => return Err(said(StatusCode::BAD_REQUEST, "a copy is of depth 0 or infinity")),
     };
     let from = &ask.at.path;
-    let facts = ask.vfs.stat(from).await.map_err(failed)?;
+    let facts = ask.vfs.stat_committed(from).await.map_err(failed)?;
     let target = Target::find(&ask, &facts).await?;
-    target.clear(&ask, facts.kind).await?;
-    let to = &target.at.path;
-    let result = match facts.kind {
-        Kind::Folder if shallow => ask.vfs.make_folder(to).await,
-        Kind::Folder => ask.vfs.copy_tree(from, to, Overwrite::Refuse).await,
-        Kind::File | Kind::Link => ask.vfs.copy(from, to, target.overwrite()).await.map(drop),
-    };
-    result.map_err(refused)?;
+    copied(&ask.vfs, from, &target, facts.kind, shallow).await.map_err(refused)?;
     Ok(target.done())
+}
+
+/// Puts the copy at the target; what is there goes only once the copy is whole.
+async fn copied(vfs: &Vfs, from: &VPath, target: &Target, kind: Kind, shallow: bool) -> Result<(), VfsError> {
+    let to = &target.at.path;
+    match kind {
+        Kind::Folder if shallow && target.there.is_some() => vfs.replace(from, to, Replacement::Folder).await,
+        _ if target.there.is_some() => vfs.replace(from, to, Replacement::Copy).await,
+        Kind::Folder if shallow => vfs.make_folder(to).await,
+        Kind::Folder => vfs.copy_tree(from, to, Overwrite::Refuse).await,
+        Kind::File | Kind::Link => vfs.copy(from, to, Overwrite::Refuse).await.map(drop),
+    }
 }
 
 /// Answers `MOVE`.
@@ -50,15 +56,22 @@ pub(crate) async fn rename(ask: Ask) -> Reply {
         return Err(said(StatusCode::BAD_REQUEST, "a collection is moved with all that is in it"));
     }
     let from = &ask.at.path;
-    let facts = ask.vfs.lstat(from).await.map_err(failed)?;
+    let facts = ask.vfs.lstat_committed(from).await.map_err(failed)?;
     let target = Target::find(&ask, &facts).await?;
     if let Some(lock) = ask.vfs.locks().conflict(from, true, &tokens(&ask)) {
         return Err(failed(VfsError::Locked(lock.path)));
     }
-    target.clear(&ask, facts.kind).await?;
-    ask.vfs.rename(from, &target.at.path, target.overwrite()).await.map_err(refused)?;
+    moved(&ask.vfs, from, &target).await.map_err(refused)?;
     ask.vfs.locks().forget(from);
     Ok(target.done())
+}
+
+/// As [`copied`], of the thing itself.
+async fn moved(vfs: &Vfs, from: &VPath, target: &Target) -> Result<(), VfsError> {
+    match target.there {
+        Some(_) => vfs.replace(from, &target.at.path, Replacement::Move).await,
+        None => vfs.rename(from, &target.at.path, Overwrite::Refuse).await,
+    }
 }
 
 /// Where it goes.
@@ -82,7 +95,7 @@ impl Target {
         if !ask.vfs.stat(&parent).await.is_ok_and(|facts| facts.kind == Kind::Folder) {
             return Err(said(StatusCode::CONFLICT, "the folder of the destination does not exist"));
         }
-        let there = match ask.vfs.lstat(&at.path).await {
+        let there = match ask.vfs.lstat_committed(&at.path).await {
             Ok(facts) => Some(facts.kind),
             Err(VfsError::NotFound(_)) => None,
             Err(error) => return Err(failed(error)),
@@ -94,20 +107,6 @@ impl Target {
             return Err(failed(VfsError::Locked(lock.path)));
         }
         Ok(Self { at, there })
-    }
-
-    /// Takes away what cannot be replaced in one step: anything but a file by a file.
-    async fn clear(&self, ask: &Ask, source: Kind) -> Result<(), Response<Body>> {
-        match self.there {
-            Some(there) if there == Kind::Folder || source == Kind::Folder => {
-                remove(ask, &self.at, there).await.map_err(failed)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn overwrite(&self) -> Overwrite {
-        if self.there.is_some() { Overwrite::Replace } else { Overwrite::Refuse }
     }
 
     fn done(&self) -> Response<Body> {
@@ -146,5 +145,53 @@ fn refused(error: VfsError) -> Response<Body> {
         }
         VfsError::Exists(_) => said(StatusCode::PRECONDITION_FAILED, "the destination exists"),
         other => failed(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::house::{House, path};
+
+    async fn target(house: &House, name: &str) -> Target {
+        let there = house.vfs.lstat_committed(&path(name)).await.ok().map(|facts| facts.kind);
+        Target { at: Address::parse(&format!("/dav{name}")).unwrap(), there }
+    }
+
+    #[tokio::test]
+    async fn a_copy_or_move_that_fails_leaves_the_old_destination() {
+        let house = House::new().await;
+        std::fs::create_dir_all(house.on_disk(&format!("deep{}", "/d".repeat(120)))).unwrap();
+        std::fs::create_dir(house.on_disk("folder")).unwrap();
+        for name in ["folder/f", "file", "deep/f"] {
+            house.put(name, b"old");
+        }
+        for name in ["/folder", "/file"] {
+            let target = target(&house, name).await;
+            assert!(copied(&house.vfs, &path("/deep"), &target, Kind::Folder, false).await.is_err());
+            assert!(moved(&house.vfs, &path("/none"), &target).await.is_err());
+            for old in ["folder/f", "file"] {
+                assert_eq!(house.bytes(old).unwrap(), b"old");
+            }
+        }
+        assert_eq!(std::fs::read_dir(house.on_disk("")).unwrap().count(), 3, "nothing is left beside them");
+    }
+
+    #[tokio::test]
+    async fn a_copy_or_move_replaces_whatever_is_at_the_destination() {
+        let house = House::new().await;
+        for folder in ["new", "old"] {
+            std::fs::create_dir(house.on_disk(folder)).unwrap();
+        }
+        house.put("new/f", b"new");
+        house.put("old/g", b"old");
+        house.put("file", b"old");
+        copied(&house.vfs, &path("/new"), &target(&house, "/old").await, Kind::Folder, false).await.unwrap();
+        assert_eq!((house.bytes("old/f").unwrap(), house.bytes("old/g")), (b"new".to_vec(), None));
+        copied(&house.vfs, &path("/new"), &target(&house, "/old").await, Kind::Folder, true).await.unwrap();
+        assert_eq!(std::fs::read_dir(house.on_disk("old")).unwrap().count(), 0);
+        moved(&house.vfs, &path("/new/f"), &target(&house, "/file").await).await.unwrap();
+        moved(&house.vfs, &path("/file"), &target(&house, "/old").await).await.unwrap();
+        assert_eq!(house.bytes("old").unwrap(), b"new");
     }
 }

@@ -1,7 +1,8 @@
 //! What a body must be before a parser sees it (N14): UTF-8, no DTD, bounded in depth, attributes and elements.
 //!
 //! The parser builds its tree by recursion and expands entities; both are stopped here, in one pass without memory, so that no body
-//! can cost more than it weighs.
+//! can cost more than it weighs. Each element of that tree also carries every namespace that is in force where it stands, and what is
+//! asked for is said again in the reply, for each resource: so the length of tags is bounded, alone and one inside the other.
 
 use xmltree::{Element, EmitterConfig};
 
@@ -10,12 +11,21 @@ pub(crate) const LIMIT: usize = 64 * 1024;
 const DEPTH: usize = 64;
 const ATTRIBUTES: usize = 64;
 const ELEMENTS: usize = 1024;
+/// The longest attribute value, which is also the longest namespace, in bytes.
+const VALUE: usize = 1024;
+/// The opening tags of an element and of those that it lies in, in bytes together.
+const TAGS: usize = 4 * 1024;
+/// Properties that one request names.
+pub(crate) const PROPERTIES: usize = 100;
 
 /// Whether the body may be parsed.
 pub(crate) fn acceptable(body: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(body) else { return false };
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut depth, mut elements) = (0_usize, 0_usize);
+    let mut elements = 0_usize;
+    // The bytes of the opening tags of what is open now.
+    let mut open_tags = [0_usize; DEPTH];
+    let mut depth = 0_usize;
     while let Some(place) = rest.find('<') {
         rest = rest.get(place..).unwrap_or_default();
         let skipped = if let Some(tail) = rest.strip_prefix("<!--") {
@@ -31,13 +41,21 @@ pub(crate) fn acceptable(body: &[u8]) -> bool {
             tail.split_once('>').map(|(_, tail)| tail)
         } else {
             elements += 1;
-            open(rest).map(|(empty, tail)| {
-                depth += usize::from(!empty);
-                tail
-            })
+            let Some((empty, tail)) = open(rest) else { return false };
+            let length = rest.len() - tail.len();
+            let around: usize = open_tags.iter().take(depth).sum();
+            if around + length > TAGS {
+                return false;
+            }
+            if !empty {
+                let Some(place) = open_tags.get_mut(depth) else { return false };
+                *place = length;
+                depth += 1;
+            }
+            Some(tail)
         };
         match skipped {
-            Some(tail) if depth <= DEPTH && elements <= ELEMENTS => rest = tail,
+            Some(tail) if elements <= ELEMENTS => rest = tail,
             _ => return false,
         }
     }
@@ -78,6 +96,38 @@ impl Name {
     }
 }
 
+/// Namespaces that a reply binds once, for all elements below: saying each with every element would make a small question a large
+/// answer.
+#[derive(Debug, Default)]
+pub(crate) struct Bound(Vec<String>);
+
+impl Bound {
+    /// Those of `names`, except the ones that need no binding.
+    pub(crate) fn of(names: &[Name]) -> Self {
+        let mut spaces: Vec<String> = Vec::new();
+        for Name { namespace, .. } in names {
+            if !matches!(namespace.as_str(), "DAV:" | "") && !spaces.contains(namespace) {
+                spaces.push(namespace.clone());
+            }
+        }
+        Self(spaces)
+    }
+
+    /// The attributes that bind them.
+    pub(crate) fn attributes(&self) -> String {
+        let bind = |(place, space): (usize, &String)| format!(" xmlns:n{place}=\"{}\"", escaped(space));
+        self.0.iter().enumerate().map(bind).collect()
+    }
+
+    /// As [`Name::empty`], below an element with [`Bound::attributes`].
+    pub(crate) fn empty(&self, name: &Name) -> String {
+        match self.0.iter().position(|space| *space == name.namespace) {
+            Some(place) => format!("<n{place}:{}/>", name.local),
+            None => name.empty(),
+        }
+    }
+}
+
 /// Parses a body that is [`acceptable`].
 pub(crate) fn parse(body: &[u8]) -> Option<Element> {
     Element::parse(body).ok()
@@ -86,6 +136,12 @@ pub(crate) fn parse(body: &[u8]) -> Option<Element> {
 /// The name of an element.
 pub(crate) fn name(element: &Element) -> Name {
     Name::new(element.namespace.as_deref().unwrap_or_default(), &element.name)
+}
+
+/// How many properties a `propertyupdate` sets and removes.
+pub(crate) fn updates(body: &[u8]) -> usize {
+    let Some(root) = parse(body) else { return 0 };
+    children(&root).flat_map(children).map(|props| children(props).count()).sum()
 }
 
 /// The elements in an element.
@@ -150,7 +206,11 @@ fn open(tag: &str) -> Option<(bool, &str)> {
                 if attributes > ATTRIBUTES {
                     return None;
                 }
-                rest = tail.split_once(quote)?.1;
+                let (value, after) = tail.split_once(quote)?;
+                if value.len() > VALUE {
+                    return None;
+                }
+                rest = after;
             }
         }
     }
@@ -181,12 +241,47 @@ mod tests {
             "<a>".repeat(65),
             format!("<a {}/>", "b='c' ".repeat(65)),
             "<a/>".repeat(1025),
+            format!("<a b=\"{}\"/>", "n".repeat(1025)),
+            format!("<{}/>", "n".repeat(5000)),
             "<a".to_owned(),
             "<!-- ".to_owned(),
         ] {
             assert!(!acceptable(body.as_bytes()), "{}", body.get(..40).unwrap_or(&body));
         }
         assert!(!acceptable(b"\xff\xfe<\0a\0"));
+    }
+
+    #[test]
+    fn no_element_of_an_accepted_body_carries_more_than_a_few_kib_of_namespaces() {
+        let inner = "<a/>".repeat(900);
+        let long = "n".repeat(1000);
+        let around = |count: usize| {
+            let spaces: String = (0..count).map(|place| format!(" xmlns:p{place}='{long}'")).collect();
+            format!("<a{spaces}>{inner}</a>")
+        };
+        assert!(acceptable(around(3).as_bytes()));
+        assert!(!acceptable(around(5).as_bytes()));
+        let nested = format!("<a b='{long}'>").repeat(5) + &"</a>".repeat(5);
+        assert!(!acceptable(nested.as_bytes()));
+        let beside = format!("<a b='{long}'></a>").repeat(50);
+        assert!(acceptable(beside.as_bytes()));
+    }
+
+    #[test]
+    fn a_foreign_namespace_is_bound_once_however_many_names_are_in_it() {
+        let names: Vec<Name> = ["a", "b", "c"].map(|local| Name::new("urn:x&y", local)).to_vec();
+        let bound = Bound::of(&names);
+        let said: String = names.iter().map(|name| bound.empty(name)).collect();
+        let text = format!("<D:m xmlns:D=\"DAV:\"{}>{said}</D:m>", bound.attributes());
+        assert_eq!(text.matches("urn:x").count(), 1, "{text}");
+        assert_eq!(children(&parse(text.as_bytes()).unwrap()).map(name).collect::<Vec<_>>(), names);
+    }
+
+    #[test]
+    fn the_properties_of_an_update_are_counted() {
+        let body = "<D:propertyupdate xmlns:D='DAV:'><D:set><D:prop><a><x/></a><b/></D:prop></D:set>\
+                    <D:remove><D:prop><c/></D:prop></D:remove></D:propertyupdate>";
+        assert_eq!(updates(body.as_bytes()), 3);
     }
 
     #[test]

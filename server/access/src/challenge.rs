@@ -28,9 +28,6 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-/// How long a login waits for other codes of the same user.
-const TURN_PATIENCE: Duration = Duration::from_secs(15);
-
 /// 128 random bits, written as 32 hex digits or more.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ChallengeId(pub(crate) String);
@@ -92,8 +89,6 @@ pub(crate) struct Pending {
     /// Asked behind a veil: what comes of it must look alike, whether it is a decoy or not.
     veiled: bool,
     unanswered: Option<Unanswered>,
-    /// The guess that it was charged, as the count of wrong codes became: paid for in advance, until one is made.
-    charged: Option<u64>,
 }
 
 /// A question behind a veil that nobody has answered yet. Given up so it counts against its address like a wrong answer, or
@@ -276,7 +271,6 @@ impl Inner {
             _ => self.begin(&need, &serving).await?,
         };
         let veiled = question.veil == Veil::Drawn;
-        let charged = if shows_a_right_password(origin) && !veiled { self.charge(rules, who).await? } else { None };
         let until_ms =
             begun.until_ms.unwrap_or_else(|| self.clock.now_ms().saturating_add(millis(rules.settings.challenge_life)));
         let channel = ChannelName::new(&begun.channel).ok_or(Reason::InternalFault)?;
@@ -300,18 +294,8 @@ impl Inner {
                 decoy: false,
                 veiled,
                 unanswered: veiled.then(|| Unanswered::new(self, origin)),
-                charged,
             }),
         })
-    }
-
-    /// A question where a wrong password would have been denied shows that it was right (S19). That costs a guess until the
-    /// question is answered rightly, so that it cannot be asked for without end. Nothing is charged in a pause.
-    async fn charge(&self, rules: &Rules, who: &Candidate) -> Result<Option<u64>, Refusal> {
-        let _turn = self.code_turns.take(&who.key, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
-        let counting = self.counting(rules);
-        let (standing, _) = counting.codes(&who.key, None).await?;
-        Ok(if standing.paused { None } else { Some(counting.wrong_code(&who.key).await?) })
     }
 
     /// A challenge that no answer satisfies.
@@ -342,7 +326,6 @@ impl Inner {
                 decoy: true,
                 veiled: true,
                 unanswered: Some(Unanswered::new(self, origin)),
-                charged: None,
             }),
         })
     }
@@ -358,9 +341,6 @@ impl Inner {
         match walked {
             Err(refusal) if challenge.leaves_a_try(refusal.reason, rules.settings.max_attempts) => {
                 self.count_denial(origin, refusal.reason).await;
-                if refusal.reason.is_guess() {
-                    challenge.pending.charged = None;
-                }
                 self.record(
                     LoginResult::Denied,
                     origin,
@@ -402,7 +382,6 @@ impl Inner {
             channel,
             state: &pending.state,
             elsewhere: challenge.expects == Expects::Nothing,
-            charged: pending.charged,
         };
         let answer = Answer { rules, who: &pending.who, account: &account, origin, asked, code };
         let factor = self.second_factor(&answer).await?;
@@ -508,11 +487,6 @@ const fn leaves_a_try(reason: Reason) -> bool {
 /// A decoy knows no reason but its own, so that every other must look like it; but for those that come before it is looked at.
 const fn leaves_a_try_behind_a_veil(reason: Reason) -> bool {
     !matches!(reason, Reason::ChallengeForeign | Reason::ChallengeExpired | Reason::Banned | Reason::AuditFailed)
-}
-
-/// Whether a question on this door can only follow a right password: SSH asks whatever the truth, the web does not.
-const fn shows_a_right_password(origin: &Origin) -> bool {
-    matches!(origin.protocol, Protocol::Http | Protocol::Https)
 }
 
 fn others(serving: &[Arc<dyn Factor>], chosen: &ChannelName) -> Vec<ChannelName> {

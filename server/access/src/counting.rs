@@ -80,15 +80,10 @@ impl Counting<'_> {
     }
 
     /// How an account stands with its codes; `true` beside it where they are frozen.
-    ///
-    /// `charged`: the count as it became when the question was put that is answered now. Where nothing was counted since, it
-    /// stands as it did then: the guess that was paid for in advance is the one that is made.
-    pub(crate) async fn codes(&self, user: &str, charged: Option<u64>) -> Result<(Standing, bool), LedgerError> {
+    pub(crate) async fn codes(&self, user: &str) -> Result<(Standing, bool), LedgerError> {
         let count = self.ledger.count(&wrong_codes(user)).await?;
-        let own = charged == Some(count.n);
-        let paused = !own && self.is_paused(count, self.limits.codes_per_account);
-        let before = count.n.saturating_sub(u64::from(own));
-        Ok((Standing { paused, failures: count.n }, before >= u64::from(self.limits.codes_until_frozen)))
+        let paused = self.is_paused(count, self.limits.codes_per_account);
+        Ok((Standing { paused, failures: count.n }, count.n >= u64::from(self.limits.codes_until_frozen)))
     }
 
     /// A wrong code behind a right first factor, outside of a pause. The count afterwards.

@@ -150,13 +150,22 @@ impl Reason {
         matches!(self, Self::WrongCode | Self::NoLiveCode | Self::FactorFrozen)
     }
 
-    /// Whether a denial for it counts against the address. All do, or else a stranger who counts their own denials until they
-    /// are shut out would learn which was which. The exceptions come before anything was looked at, or strike everybody alike:
-    /// those of a server that is full are the doing of others.
+    /// Whether a denial for it counts against the address. Nearly all do, or else a stranger who counts their own denials until
+    /// they are shut out would learn which was which. Exceptions are what comes before anything was looked at, what strikes
+    /// everybody alike, and what honest clients that cannot be asked do all day: a right password whose code is on its way or
+    /// could not be sent, and both once more with a code that was right. An office behind one address would shut itself out.
     pub(crate) const fn counts(self) -> bool {
         !matches!(
             self,
-            Self::Banned | Self::CrowdedInAll | Self::HashQueueFull | Self::LedgerFailed | Self::AuditFailed
+            Self::Banned
+                | Self::CrowdedInAll
+                | Self::HashQueueFull
+                | Self::LedgerFailed
+                | Self::AuditFailed
+                | Self::CodeMissing
+                | Self::CodeReplayed
+                | Self::FactorFailed
+                | Self::SendLimited
         )
     }
 }

@@ -32,8 +32,6 @@ pub(crate) enum Asked<'a> {
         state: &'a [u8],
         /// The person answers elsewhere; there is no code.
         elsewhere: bool,
-        /// The count of wrong codes as it became when the question was charged.
-        charged: Option<u64>,
     },
 }
 
@@ -53,17 +51,13 @@ impl Inner {
         let user = &answer.who.key;
         let single_shot = matches!(answer.asked, Asked::Nothing);
         let allowed = answer.rules.settings.max_attempts;
-        let charged = match answer.asked {
-            Asked::Nothing => None,
-            Asked::Challenge { charged, .. } => charged,
-        };
         let _turn = self.code_turns.take(user, TURN_PATIENCE).await.ok_or(Reason::CodesBusy)?;
         // Looked at in turn: of many lines of one connection at once only its share is checked.
         if single_shot && self.connections.is_spent(answer.origin.peer, user, allowed) {
             return Err(Reason::ConnectionSpent.into());
         }
         let counting = self.counting(answer.rules);
-        let (standing, frozen) = counting.codes(user, charged).await?;
+        let (standing, frozen) = counting.codes(user).await?;
         if standing.paused {
             return Err(Reason::CodesPaused.into());
         }
@@ -79,9 +73,7 @@ impl Inner {
             Ok(_) => counting.right_code(user, standing).await?,
             // A code that was right once is no guess; it is refused and not counted.
             Err(refusal) if refusal.reason.is_guess() => {
-                if charged.is_none() {
-                    counting.wrong_code(user).await?;
-                }
+                counting.wrong_code(user).await?;
                 if single_shot {
                     self.connections.missed(answer.origin.peer, user);
                 }
@@ -112,7 +104,13 @@ impl Inner {
                     .find(|factor| factor.channel().as_str() == channel)
                     .ok_or_else(|| Refusal::on(Reason::NoChannel, channel))?;
                 match factor.kind() {
-                    FactorKind::Delivers => self.weigh_carried(answer, channel).await,
+                    FactorKind::Delivers => match self.weigh_carried(answer, channel).await {
+                        // Behind a veil the code is sent after the question; where the channel failed, the next one serves.
+                        Err(none) if none.reason == Reason::NoLiveCode => {
+                            self.weigh_first_that_works(answer, &serving).await
+                        }
+                        weighed => weighed,
+                    },
                     FactorKind::Verifies => self.weigh_verified(answer, &**factor, state, elsewhere).await,
                 }
             }
@@ -140,8 +138,13 @@ impl Inner {
             };
             match weighed {
                 Err(failed) if matches!(failed.reason, Reason::FactorFailed | Reason::SendLimited) => refusal = failed,
-                // The code was meant for the channel that failed; that is no guess.
-                Err(none) if none.reason == Reason::NoLiveCode && refusal.reason != Reason::NoChannel => {}
+                // This channel has sent nothing that is live: it may have failed, and the code be one of the next channel's.
+                // Where a channel failed just now the code was meant for it, and is no guess.
+                Err(none) if none.reason == Reason::NoLiveCode => {
+                    if refusal.reason == Reason::NoChannel {
+                        refusal = none;
+                    }
+                }
                 weighed => return weighed,
             }
         }

@@ -148,6 +148,10 @@ impl Session {
     pub fn end(&self, why: SessionEnd) {
         let first = self.inner.end.send_if_modified(|end| end.is_none() && end.replace(why).is_none());
         if first {
+            // A server that stops lets commits come to their end; whoever lost the right to be here commits nothing more.
+            if why != SessionEnd::Shutdown {
+                self.inner.vfs.end();
+            }
             self.inner.place.leave(why.word());
         }
     }

@@ -5,7 +5,12 @@ use std::{net::IpAddr, path::PathBuf};
 
 /// A file-transfer server with a second gate on every protocol.
 #[derive(Parser)]
-#[command(name = "lockgate", version, about, propagate_version = true, disable_help_subcommand = false)]
+#[command(
+    name = "lockgate",
+    version,
+    about = "A file-transfer server with a second gate on every protocol",
+    propagate_version = true
+)]
 pub(crate) struct Cli {
     /// Where prefs.xml, users, files and keys are.
     #[arg(long, global = true, env = "LOCKGATE_HOME", value_name = "DIR")]

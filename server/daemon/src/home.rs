@@ -79,6 +79,12 @@ impl Home {
     /// Fails, in words that help, where there is no home here.
     pub(crate) fn require(&self) -> anyhow::Result<()> {
         if !self.prefs().exists() {
+            if self.database().exists() {
+                bail!(
+                    "{} has users but no prefs.xml: put it back (the one before is prefs.xml.1), or make a fresh one with `lockgate init`",
+                    self.0.display()
+                );
+            }
             bail!("{} is no home of lockgate (no prefs.xml): run `lockgate init` or give --home DIR", self.0.display());
         }
         Ok(())

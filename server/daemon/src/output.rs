@@ -47,6 +47,11 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     }
 }
 
+/// Says something for the person beside the data, on standard error.
+pub(crate) fn note(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "note: {text}");
+}
+
 /// Writes the error and its causes as one line.
 pub(crate) fn complain(error: &anyhow::Error) {
     let mut text = String::from("lockgate: ");

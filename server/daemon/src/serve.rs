@@ -7,7 +7,7 @@ mod reload;
 mod report;
 
 use crate::{cli::Init, control, factors, home::Home, init, logging, preferences, stores::Stores, wiring};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use doors::Doors;
 use lockgate_access::{Gate, GateParts};
 use lockgate_config::{Fingerprint, Prefs};
@@ -86,6 +86,7 @@ async fn live(home: &Home, first: &Init) -> anyhow::Result<()> {
     server.doors.closed().await;
     control.abort();
     let _ = fs::remove_file(home.control());
+    server.stores.close().await;
     server.stores.events.announce(&Event::Server { phase: "stopped" });
     Ok(())
 }
@@ -96,10 +97,7 @@ async fn make_if_empty(home: &Home, first: &Init) -> anyhow::Result<()> {
         return Ok(());
     }
     if home.database().exists() {
-        bail!(
-            "{} has users but no prefs.xml: put it back (the one before is prefs.xml.1), or run `lockgate init` to make a fresh one",
-            home.path().display()
-        );
+        return home.require();
     }
     let made = init::run(home, first).await?;
     init::tell(home, &made, false);

@@ -15,6 +15,7 @@ pub(crate) struct Stores {
     pub(crate) home: Home,
     pub(crate) key: SecretKey,
     pub(crate) directory: Arc<dyn Directory>,
+    database: SqliteDirectory,
     pub(crate) ledger: Arc<SqliteLedger>,
     pub(crate) events: EventBus,
     pub(crate) audit: Arc<AuditFile>,
@@ -47,7 +48,21 @@ impl Stores {
         let audit = Arc::new(AuditFile::open(&path).with_context(|| format!("cannot write {}", path.display()))?);
         audit.record_files(prefs.audit.transfers);
         let events = EventBus::new([Arc::clone(&audit) as Arc<dyn Sink>]);
-        Ok(Self { home: home.clone(), key, directory: Arc::new(directory), ledger: Arc::new(ledger), events, audit })
+        Ok(Self {
+            home: home.clone(),
+            key,
+            directory: Arc::new(directory.clone()),
+            database: directory,
+            ledger: Arc::new(ledger),
+            events,
+            audit,
+        })
+    }
+
+    /// Waits for what is under way and brings everything into the one file, so that a copy of it is whole.
+    pub(crate) async fn close(&self) {
+        self.ledger.close().await;
+        self.database.close().await;
     }
 
     /// Operations on accounts in the name of the command line.

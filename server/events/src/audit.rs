@@ -151,7 +151,8 @@ fn body(event: &Event) -> (&'static str, Value) {
             }),
         ),
         Event::Ban { address, until_ms, reason } => {
-            ("ban", json!({ "address": address.to_string(), "until_ms": until_ms, "reason": reason }))
+            let kind = if until_ms.is_some() { "ban" } else { "ban_cleared" };
+            (kind, json!({ "address": address.to_string(), "until_ms": until_ms, "reason": reason }))
         }
         Event::Plugin { name, what } => ("plugin", json!({ "plugin": name, "what": what })),
         Event::Prefs { accepted, what } => ("prefs", json!({ "accepted": accepted, "what": what })),

@@ -27,7 +27,20 @@ struct State {
     /// May be below zero for a moment while the disk has not been counted.
     used: i64,
     counted: Option<Instant>,
+    /// The stores that are counted.
+    stores: Vec<Vec<u8>>,
     partials: HashMap<FileId, u64>,
+}
+
+impl State {
+    /// Once the disk has been counted nobody has less than nothing: what is given back twice, because others write there too,
+    /// is no credit.
+    fn take_off(&mut self, bytes: u64) {
+        self.used = self.used.saturating_sub(signed(bytes));
+        if self.counted.is_some() {
+            self.used = self.used.max(0);
+        }
+    }
 }
 
 impl Account {
@@ -42,11 +55,17 @@ impl Account {
 
     /// Takes bytes, all or none.
     pub(crate) fn reserve(&self, bytes: u64, limit: Option<ByteSize>) -> Result<(), VfsError> {
+        self.reserve_over(bytes, limit, None)
+    }
+
+    /// As [`Account::reserve`], the bytes of the partial `ending` not counted against the limit: it goes when these stay.
+    fn reserve_over(&self, bytes: u64, limit: Option<ByteSize>, ending: Option<FileId>) -> Result<(), VfsError> {
         let mut state = self.state();
         let used = u64::try_from(state.used).unwrap_or_default();
+        let ends = ending.and_then(|id| state.partials.get(&id)).copied().unwrap_or_default();
         if let Some(limit) = limit
             && bytes > 0
-            && used.checked_add(bytes).is_none_or(|sum| sum > limit.0)
+            && used.saturating_sub(ends).checked_add(bytes).is_none_or(|sum| sum > limit.0)
         {
             return Err(VfsError::OverQuota { used: ByteSize(used), limit });
         }
@@ -56,8 +75,7 @@ impl Account {
 
     /// Gives bytes back.
     pub(crate) fn release(&self, bytes: u64) {
-        let mut state = self.state();
-        state.used = state.used.saturating_sub(signed(bytes));
+        self.state().take_off(bytes);
     }
 
     /// Notes a partial whose bytes are in the count already.
@@ -65,7 +83,7 @@ impl Account {
         let mut state = self.state();
         if let Some(old) = kept.replaced {
             let bytes = state.partials.remove(&old.id).unwrap_or_default();
-            state.used = state.used.saturating_sub(signed(bytes));
+            state.take_off(bytes);
         }
         state.partials.insert(kept.partial.id, kept.partial.bytes);
     }
@@ -74,7 +92,7 @@ impl Account {
     pub(crate) fn drop_partial(&self, partial: &PartialEntry) {
         let mut state = self.state();
         if let Some(bytes) = state.partials.remove(&partial.id) {
-            state.used = state.used.saturating_sub(signed(bytes));
+            state.take_off(bytes);
         }
     }
 
@@ -85,11 +103,25 @@ impl Account {
         state.used = state.used.saturating_add(signed(bytes)).saturating_sub(signed(counted));
     }
 
-    /// Counts by `count` unless that was done; several at once wait for one. `idle`: nobody has a session now.
+    /// Takes note of the identities of the stores that are counted.
+    pub(crate) fn counts(&self, stores: Vec<Vec<u8>>) {
+        self.state().stores = stores;
+    }
+
+    /// Whether one of `stores` is among the ones counted here, above one of them, or below.
+    pub(crate) fn meets(&self, stores: &[Vec<u8>]) -> bool {
+        let below = |one: &[u8], other: &[u8]| {
+            one.strip_prefix(other).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+        };
+        self.state().stores.iter().any(|own| stores.iter().any(|other| below(own, other) || below(other, own)))
+    }
+
+    /// Counts by `count` unless that was done; several at once wait for one. `idle`: nobody has a session now. `shared`: other
+    /// users' bytes come and go in the same stores without being moved here, so that an old count is in doubt.
     ///
     /// # Errors
     /// Those of `count`.
-    pub(crate) async fn count<F>(&self, idle: bool, count: F) -> Result<(), VfsError>
+    pub(crate) async fn count<F>(&self, idle: bool, shared: bool, count: F) -> Result<(), VfsError>
     where
         F: Future<Output = Result<Usage, VfsError>> + Send,
     {
@@ -97,7 +129,7 @@ impl Account {
         let before = {
             let state = self.state();
             match state.counted {
-                Some(at) if !idle || at.elapsed() < RECOUNT => return Ok(()),
+                Some(at) if !idle || (!shared && at.elapsed() < RECOUNT) => return Ok(()),
                 _ => state.used,
             }
         };
@@ -122,11 +154,25 @@ pub(crate) struct Charge {
     account: Arc<Account>,
     limit: Option<ByteSize>,
     held: u64,
+    /// The partial whose place the bytes will take.
+    ending: Option<FileId>,
 }
 
 impl Charge {
     pub(crate) fn new(account: Arc<Account>, limit: Option<ByteSize>) -> Self {
-        Self { account, limit, held: 0 }
+        Self { account, limit, held: 0, ending: None }
+    }
+
+    /// The bytes will take the place of the partial `id`, which is counted until then.
+    pub(crate) fn instead_of(&mut self, id: FileId) {
+        self.ending = Some(id);
+    }
+
+    /// Whether `more` bytes would fit.
+    pub(crate) fn fits(&self, more: u64) -> Result<(), VfsError> {
+        self.account.reserve_over(more, self.limit, self.ending)?;
+        self.account.release(more);
+        Ok(())
     }
 
     /// Takes over a partial.
@@ -138,21 +184,36 @@ impl Charge {
     /// Holds `bytes` in all from now on.
     pub(crate) fn hold(&mut self, bytes: u64) -> Result<(), VfsError> {
         match bytes.checked_sub(self.held) {
-            Some(more) => self.account.reserve(more, self.limit)?,
+            Some(more) => self.account.reserve_over(more, self.limit, self.ending)?,
             None => self.account.release(self.held.saturating_sub(bytes)),
         }
         self.held = bytes;
         Ok(())
     }
 
-    /// Takes more, or gives back, for a file that is charged for already.
-    pub(crate) fn change(&mut self, from: u64, to: u64) -> Result<(), VfsError> {
-        match to.checked_sub(from) {
-            Some(more) => self.account.reserve(more, self.limit),
-            None => {
-                self.account.release(from.saturating_sub(to));
-                Ok(())
-            }
+    /// Takes `more` for a committed file with this many names, each of which is counted; for a file without a name they are
+    /// held, and come back with the upload.
+    pub(crate) fn grow(&mut self, more: u64, names: u64) -> Result<(), VfsError> {
+        if names == 0 {
+            return self.hold(self.held.saturating_add(more));
+        }
+        self.account.reserve(more.saturating_mul(names), self.limit)
+    }
+
+    /// Gives back what a committed file got shorter by. One name's worth: that the other names are this user's is not known.
+    /// Nothing for a file without a name: whoever removed that has given back all of it.
+    pub(crate) fn shrink(&mut self, less: u64, names: u64) {
+        if names > 0 {
+            self.account.release(less);
+        }
+    }
+
+    /// Gives back what was taken by [`Charge::grow`] and not used.
+    pub(crate) fn ungrow(&mut self, less: u64, names: u64) {
+        if names == 0 {
+            let _ = self.hold(self.held.saturating_sub(less));
+        } else {
+            self.account.release(less.saturating_mul(names));
         }
     }
 
@@ -180,6 +241,17 @@ impl Drop for Charge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_back_twice_is_no_credit() {
+        let account = Account::default();
+        account.count(false, false, async { Ok(Usage { bytes: 5, partials: Vec::new() }) }).await.unwrap();
+        account.release(5);
+        account.release(5);
+        assert!(account.reserve(11, Some(ByteSize(10))).is_err());
+        account.reserve(10, Some(ByteSize(10))).unwrap();
+        assert_eq!(account.used(), 10);
+    }
 
     #[test]
     fn a_charge_that_is_dropped_gives_its_bytes_back_and_a_settled_one_does_not() {

@@ -8,10 +8,34 @@
 
 use crate::{Entry, Facts, Metadata, Overwrite, PartialKey, Space, VfsError};
 use lockgate_model::VPath;
-use std::{os::fd::BorrowedFd, time::Duration};
+use std::{
+    os::fd::BorrowedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// Identity of a file or folder within the process: equal for two names of one file. As [`Metadata::unique`].
 pub type FileId = (u64, u64);
+
+/// Whether the session that asked has been ended: long work looks at it between two files, and stops.
+#[derive(Clone, Debug, Default)]
+pub struct Ended(Arc<AtomicBool>);
+
+impl Ended {
+    /// Ends it, for all clones and for good.
+    pub fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
 
 /// What a store can do beyond the least. A caller looks at these values and never asks for the concrete kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,8 +188,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Removes a folder in which there is nothing but what uploads left.
     async fn remove_folder(&self, path: &VPath) -> Removal;
 
-    /// Removes a folder with everything in it.
-    async fn remove_tree(&self, path: &VPath) -> Removal;
+    /// Removes a folder with everything in it; [`VfsError::Interrupted`] once `ended` is over, with the rest still there.
+    async fn remove_tree(&self, path: &VPath, ended: &Ended) -> Removal;
 
     /// Renames atomically; the bytes of a file that was replaced.
     ///

@@ -121,7 +121,7 @@ impl Vfs {
         self.unlocked(&place, Change::Tree).map_err(|error| place.said(error))?;
         let vfs = self.clone();
         detached(async move {
-            let removal = place.mount.backend.remove_tree(&place.inner).await;
+            let removal = place.mount.backend.remove_tree(&place.inner, &vfs.view.session.ended).await;
             vfs.removed(&place, removal).map_err(|error| place.said(error))
         })
         .await?;
@@ -129,7 +129,7 @@ impl Vfs {
         Ok(())
     }
 
-    fn removed(&self, place: &Place, removal: Removal) -> Result<(), VfsError> {
+    pub(crate) fn removed(&self, place: &Place, removal: Removal) -> Result<(), VfsError> {
         self.view.release(place, removal.bytes);
         self.view.shared.credit(&removal.partials);
         if removal.outcome.is_ok() {
@@ -148,7 +148,7 @@ impl Vfs {
         detached(async move { vfs.rename_whole(&from, &to, overwrite).await }).await
     }
 
-    async fn rename_whole(&self, from: &VPath, to: &VPath, overwrite: Overwrite) -> Result<(), VfsError> {
+    pub(crate) async fn rename_whole(&self, from: &VPath, to: &VPath, overwrite: Overwrite) -> Result<(), VfsError> {
         let tree = &self.view.tree;
         for path in [from, to] {
             // Rights first: a path that may not be touched says nothing of the tree's shape.
@@ -173,6 +173,7 @@ impl Vfs {
         if target.path == source.path {
             return Ok(());
         }
+        tree.moves(&source.path, &target.path)?;
         let overwrite = self.may_replace(&target, overwrite, Action::Rename).await?;
         self.unlocked(&source, Change::Tree).map_err(|error| source.said(error))?;
         self.unlocked(&target, Change::Tree).map_err(|error| target.said(error))?;
@@ -196,10 +197,16 @@ impl Vfs {
 
     /// The place of a path with the links on the way to it resolved, the name itself kept.
     pub(crate) async fn settled(&self, path: &VPath, action: Action) -> Result<Place, VfsError> {
+        self.placed(path, LastLink::Keep, action)
+    }
+
+    /// The place of a path with the links on the way to it resolved, and at its end as `last` says.
+    pub(crate) fn placed(&self, path: &VPath, last: LastLink, action: Action) -> Result<Place, VfsError> {
+        self.lives()?;
         let Some(place) = self.view.tree.place(path, action)? else {
             return Err(VfsError::Forbidden { action, path: path.clone() });
         };
-        self.led(&place, LastLink::Keep, action)
+        self.led(&place, last, action)
     }
 
     /// What may be done to the name `target`: to replace something, the right to delete it is needed; without it nothing may

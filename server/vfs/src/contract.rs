@@ -5,7 +5,7 @@
 //! store cannot do, it must refuse by saying so, as its capabilities do. An answer that breaks a rule comes back as a
 //! sentence; nothing here panics.
 
-use crate::{Backend, Entry, Kind, LastLink, OpenFile, Overwrite, PartialKey, Published, StagedFile, VfsError};
+use crate::{Backend, Ended, Entry, Kind, LastLink, OpenFile, Overwrite, PartialKey, Published, StagedFile, VfsError};
 use lockgate_model::{UserName, VPath};
 use std::time::Duration;
 
@@ -172,7 +172,7 @@ async fn listing(store: &dyn Backend) -> Result<(), Broken> {
     rule!(all.iter().all(right), "rows have the facts of their names");
     refused!(store.list(&path("/many/1")?).await, VfsError::NotFolder(_), "a file is not listed");
     refused!(store.list(&path("/none")?).await, VfsError::NotFound(_), "what is not there is not listed");
-    let removal = store.remove_tree(&folder).await;
+    let removal = store.remove_tree(&folder, &Ended::default()).await;
     said(removal.outcome)?;
     rule!(removal.bytes == 40, "removing a tree says how many bytes it gave back");
     Ok(())
@@ -215,7 +215,7 @@ async fn renaming(store: &dyn Backend) -> Result<(), Broken> {
     );
     said(store.remove_file(&b).await)?;
     said(store.remove_folder(&d).await.outcome)?;
-    said(store.remove_tree(&path("/g")?).await.outcome)
+    said(store.remove_tree(&path("/g")?, &Ended::default()).await.outcome)
 }
 
 async fn removing(store: &dyn Backend) -> Result<(), Broken> {
@@ -238,7 +238,7 @@ async fn removing(store: &dyn Backend) -> Result<(), Broken> {
     refused!(store.remove_file(&path("/d/x")?).await, VfsError::NotFound(_), "what is not there is not removed");
     refused!(store.open(&folder).await, VfsError::IsFolder(_), "a folder is not opened as a file");
     refused!(store.open(&path("/d/f/x")?).await, VfsError::NotFound(_), "nothing is below a file");
-    said(store.remove_tree(&folder).await.outcome)
+    said(store.remove_tree(&folder, &Ended::default()).await.outcome)
 }
 
 async fn counting_and_sweeping(store: &dyn Backend) -> Result<(), Broken> {
@@ -261,7 +261,7 @@ async fn counting_and_sweeping(store: &dyn Backend) -> Result<(), Broken> {
     );
     rule!(said(store.partial(&path("/f")?, &alice).await)?.is_none(), "a swept partial is gone");
     publish(live, Overwrite::Refuse).await?;
-    said(store.remove_tree(&path("/d")?).await.outcome)
+    said(store.remove_tree(&path("/d")?, &Ended::default()).await.outcome)
 }
 
 async fn patching(store: &dyn Backend) -> Result<(), Broken> {

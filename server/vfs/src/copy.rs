@@ -1,8 +1,8 @@
 //! Copies inside the tree: one file as an upload that nobody sends, folders as many of them.
 
 use crate::{
-    Action, Committed, Entry, Facts, FileReader, Intent, Kind, Listing, OnAbort, Overwrite, Upload, Vfs, VfsError,
-    create::Begin, tree::Place, upload::Origin,
+    Action, Committed, Entry, Facts, FileReader, Intent, Kind, LastLink, Listing, OnAbort, Overwrite, Upload, Vfs,
+    VfsError, create::Begin, tree::Place, upload::Origin,
 };
 use lockgate_model::{Permission, VPath};
 use rustix::{fs::copy_file_range, io::Errno};
@@ -63,6 +63,7 @@ impl Vfs {
 
     /// Moves a file to another store: a copy with the file's times and mode, committed, and the old name removed after.
     pub(crate) async fn carry(&self, source: &Place, target: &Place, overwrite: Overwrite) -> Result<(), VfsError> {
+        self.view.tree.require(&source.path, Permission::Read, Action::Read)?;
         let file = source.mount.backend.open(&source.inner).await.map_err(|error| source.said(error))?;
         let reader = FileReader::new(file);
         let begin = Begin {
@@ -80,6 +81,11 @@ impl Vfs {
         });
         upload.commit().await?;
         self.carry_properties(&source.path, &target.path).await;
+        // Only what was copied goes: a file that came under the name meanwhile, or was written to, stays beside the copy.
+        let now = source.mount.backend.metadata(&source.inner).await.map_err(|error| source.said(error))?;
+        if (now.unique, &now.etag) != (reader.metadata().unique, &reader.metadata().etag) {
+            return Err(VfsError::Changed(source.path.clone()));
+        }
         let bytes = source.mount.backend.remove_file(&source.inner).await.map_err(|error| source.said(error))?;
         self.view.release(source, bytes);
         Ok(())
@@ -97,7 +103,9 @@ impl Vfs {
             return self.copy(from, to, overwrite).await.map(|_| ());
         }
         let tree = &self.view.tree;
-        let (source, target) = (self.settled(from, Action::Read).await?, self.settled(to, Action::Write).await?);
+        // What a link leads to is what is copied.
+        let source = self.placed(from, LastLink::Follow, Action::Read)?;
+        let target = self.settled(to, Action::Write).await?;
         if target.path.is_within(&source.path)
             || to.is_within(from)
             || target.key().starts_with(&[source.key(), b"/".to_vec()].concat())

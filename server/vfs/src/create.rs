@@ -3,9 +3,10 @@
 use crate::{
     Action, Intent, Kind, LastLink, Metadata, OnAbort, Overwrite, PartialKey, StagedFile, Upload, Vfs, VfsError,
     locks::Change,
+    prefix::Prefix,
     session::OpenUpload,
     tree::Place,
-    upload::{Body, Origin, Prefix, Way, cannot_patch, charge, is_folder},
+    upload::{Body, Held, Origin, Way, cannot_patch, charge, is_folder},
 };
 use lockgate_model::{Permission, VPath};
 use std::sync::Arc;
@@ -161,9 +162,13 @@ impl Vfs {
     ) -> Result<Upload, VfsError> {
         self.replaceable(&place, existing, begin.intent)?;
         let staged = place.mount.backend.stage(&place.inner).await.map_err(|error| place.said(error))?;
-        // Whoever begins anew does not go on.
-        self.drop_own_partial(&place).await.map_err(|error| place.said(error))?;
-        self.staged_upload(path, place, staged, key, begin, Resumed::No)
+        // Whoever begins anew does not go on: the old partial goes when the new bytes have come, and not before.
+        let old = self.own_partial(&place).await?.map(|partial| partial.unique);
+        let mut upload = self.staged_upload(path, place, staged, key, begin, Resumed::No)?;
+        if let Some(old) = old {
+            upload.ends_partial(old);
+        }
+        Ok(upload)
     }
 
     fn staged_upload(
@@ -187,11 +192,15 @@ impl Vfs {
             way: Way::Staged,
             append,
             overwrite: if replaces { Overwrite::Replace } else { Overwrite::Refuse },
-            on_abort: begin.on_abort,
+            // What was kept once is not lost by going on with it.
+            on_abort: if resumed == Resumed::Yes { OnAbort::Keep } else { begin.on_abort },
             key,
             first: (resumed == Resumed::Yes).then_some(base.size),
             prefix: Prefix::new(base.size),
+            before: Held::default(),
+            untouched: resumed == Resumed::Yes && matches!(begin.intent, Intent::Patch { offset: None, .. }),
             failed: false,
+            ends_partial: false,
             over: None,
             origin: begin.origin,
             vfs: self.clone(),
@@ -228,7 +237,10 @@ impl Vfs {
             key,
             first: None,
             prefix: Prefix::default(),
+            before: Held::default(),
+            untouched: false,
             failed: false,
+            ends_partial: false,
             over: None,
             origin: begin.origin,
             vfs: self.clone(),

@@ -15,7 +15,9 @@ mod error;
 mod facts;
 mod local;
 mod locks;
+mod prefix;
 mod properties;
+mod replace;
 mod reserved;
 mod session;
 mod storage;
@@ -26,11 +28,13 @@ mod upload;
 mod view;
 
 pub use backend::{
-    Backend, Capabilities, FileId, Kept, LastLink, OpenFile, PartialEntry, Published, Removal, Rows, StagedFile, Usage,
+    Backend, Capabilities, Ended, FileId, Kept, LastLink, OpenFile, PartialEntry, Published, Removal, Rows, StagedFile,
+    Usage,
 };
 pub use error::{Action, VfsError};
 pub use facts::{Entry, Facts, Kind, Metadata, Space};
 pub use locks::{Lock, LockDepth, LockLimits, LockScope, LockToken, Locks};
+pub use replace::Replacement;
 pub use reserved::PartialKey;
 pub use storage::{Durability, MountSpec, Storage, StorageSettings, TreeSpec};
 pub use upload::{Committed, Intent, OnAbort, Upload};

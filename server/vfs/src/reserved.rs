@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 const PREFIX: &[u8] = b".lockgate-";
 const STAGED: &str = ".lockgate-up-";
 const PARTIAL: &str = ".lockgate-part-";
+/// What was put aside until another took its place. The sweeper leaves it: after a crash it is the only copy.
+const ASIDE: &str = ".lockgate-old-";
 
 /// Where an interrupted upload is found again: by whom, and under what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,9 +113,19 @@ pub(crate) fn litter(name: &[u8]) -> Option<Litter> {
 /// A fresh unguessable name; `None` where the system has no randomness.
 #[must_use]
 pub(crate) fn staged_name() -> Option<String> {
+    random_name(STAGED)
+}
+
+/// A fresh name for what is put aside; `None` as [`staged_name`].
+#[must_use]
+pub(crate) fn aside_name() -> Option<String> {
+    random_name(ASIDE)
+}
+
+fn random_name(prefix: &str) -> Option<String> {
     let mut random = [0; 16];
     rand::fill(&mut random).ok()?;
-    let mut name = String::from(STAGED);
+    let mut name = String::from(prefix);
     for byte in random {
         let _ = write!(name, "{byte:02x}");
     }
@@ -141,5 +153,6 @@ mod tests {
         assert_ne!(key, PartialKey::of_ticket(&alice, "a.bin"));
         assert_eq!(litter(key.file_name().as_bytes()), Some(Litter::Partial(owner_tag(&alice))));
         assert_eq!(litter(staged_name().unwrap().as_bytes()), Some(Litter::Staged));
+        assert_eq!(litter(aside_name().unwrap().as_bytes()), None, "no sweeper takes what was put aside");
     }
 }

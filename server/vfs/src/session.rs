@@ -2,7 +2,7 @@
 //! same session a name with an open staged upload answers for the upload (sshfs asks right after opening, and gives up
 //! otherwise).
 
-use crate::{Facts, Metadata};
+use crate::{Ended, Facts, Metadata};
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
     time::SystemTime,
@@ -11,6 +11,8 @@ use std::{
 /// One session's open uploads.
 #[derive(Default)]
 pub(crate) struct Session {
+    /// Set for good when the session may do nothing any more.
+    pub(crate) ended: Ended,
     uploads: Mutex<Vec<Weak<OpenUpload>>>,
 }
 

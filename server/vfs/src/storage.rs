@@ -116,7 +116,9 @@ impl Storage {
 
     /// Opens a user's tree for one session: `session` is the id in events, and the scope of "the same session" in files.md.
     ///
-    /// A user with a quota has their files counted at the first session; that can take a while for a large tree.
+    /// A user with a quota has their files counted at the first session; that can take a while for a large tree. The quota is
+    /// of the root and not of who wrote there: of several users with one root each is charged for what was there at the count
+    /// and for their own changes since, and counted anew whenever they come back after their last session ended.
     ///
     /// # Errors
     /// [`VfsError::Backend`] where a root cannot be opened: the login is denied and the operator told why.
@@ -155,8 +157,12 @@ impl Storage {
         });
         let owner = tree.owner.clone();
         let tree_of = Tree::new(tree.owner, mounts.collect(), tree.rules, tree.otherwise);
+        let counted = tree_of.mounts().iter().filter(|mount| mount.counts);
+        let stores: Vec<_> = counted.map(|mount| mount.backend.identity().to_vec()).collect();
+        account.counts(stores.clone());
         if tree.quota.is_some() {
-            account.count(idle, usage(&tree_of, owner_tag(&owner))).await?;
+            let shared = self.shared.others_in(&owner, &stores);
+            account.count(idle, shared, usage(&tree_of, owner_tag(&owner))).await?;
         }
         Ok(Vfs::new(View {
             session: self.shared.session(owner, session.clone()),
@@ -251,6 +257,11 @@ impl Shared {
         let account = accounts.entry(owner.clone()).or_default();
         let idle = Arc::strong_count(account) == 1;
         (Arc::clone(account), idle)
+    }
+
+    /// Whether others have had their sessions in these stores too.
+    fn others_in(&self, owner: &UserName, stores: &[Vec<u8>]) -> bool {
+        hold(&self.accounts).iter().any(|(other, account)| other != owner && account.meets(stores))
     }
 
     fn session(&self, owner: UserName, id: String) -> Arc<Session> {

@@ -136,6 +136,28 @@ impl Tree {
             .try_for_each(|(folder, _)| self.require(folder, right, action))
     }
 
+    /// Checks that a move opens nothing: for a folder as for a file, the target may grant no right on what is there that the
+    /// source, or any folder with rules of its own below it, does not. Where the rights differ at all it is a write at the
+    /// target too. Both paths are without links, and moving as such is allowed.
+    pub(crate) fn moves(&self, from: &VPath, to: &VPath) -> Result<(), VfsError> {
+        let ruled = |top: &VPath| {
+            let top = top.clone();
+            let below = self.rules.iter().filter(move |(folder, _)| folder.is_within(&top));
+            below.map(|(folder, _)| self.permissions(folder))
+        };
+        let before = ruled(from).fold(self.permissions(from), Permissions::intersect);
+        let after: Permissions =
+            std::iter::once(self.permissions(to)).chain(ruled(to)).flat_map(Permissions::iter).collect();
+        if before == after {
+            return Ok(());
+        }
+        let kept = [Permission::Read, Permission::List, Permission::Delete, Permission::SetFacts];
+        if kept.into_iter().any(|right| after.allows(right) && !before.allows(right)) {
+            return Err(self.refusal(from, Action::Rename));
+        }
+        self.require(to, Permission::Write, Action::Write)
+    }
+
     /// Why something may not be done: the mount is for reading, or the right is missing.
     pub(crate) fn refusal(&self, path: &VPath, action: Action) -> VfsError {
         let writes = [

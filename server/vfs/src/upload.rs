@@ -4,8 +4,8 @@
 //! can happen to it, a lost client, a full disk, a panic, a stopped server, is a drop, and a drop leaves the old state.
 
 use crate::{
-    Action, Facts, FileId, LockToken, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError, account::Charge,
-    change::detached, locks::Change, session::OpenUpload, tree::Place, view::View,
+    Action, Facts, FileId, LastLink, LockToken, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError,
+    account::Charge, change::detached, locks::Change, prefix::Prefix, session::OpenUpload, tree::Place, view::View,
 };
 use lockgate_events::FileAction;
 use lockgate_model::VPath;
@@ -13,9 +13,6 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
 };
-
-/// Pieces that may lie ahead of the whole beginning and are still remembered.
-const MOST_AHEAD: usize = 64;
 
 /// What the client did, in the words of files.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +60,7 @@ pub struct Committed {
 #[must_use = "dropping an upload aborts it"]
 pub struct Upload {
     pub(crate) path: VPath,
-    body: Option<Body>,
+    body: Option<Box<Body>>,
     open: Arc<OpenUpload>,
 }
 
@@ -90,7 +87,13 @@ pub(crate) struct Body {
     /// Where the first write has to be.
     pub(crate) first: Option<u64>,
     pub(crate) prefix: Prefix,
+    /// What there was before the write that is under way.
+    pub(crate) before: Held,
+    /// What an earlier upload left, which nothing was written to yet and whose client has not said where it goes on.
+    pub(crate) untouched: bool,
     pub(crate) failed: bool,
+    /// Whether the user's partial of the name goes with the commit.
+    pub(crate) ends_partial: bool,
     /// The only validator that the commit may replace.
     pub(crate) over: Option<String>,
     /// What the end is called, and from where the bytes came.
@@ -118,13 +121,36 @@ impl Origin {
 
 impl Upload {
     pub(crate) fn new(path: VPath, body: Body, open: Arc<OpenUpload>) -> Self {
-        Self { path, body: Some(body), open }
+        Self { path, body: Some(Box::new(body)), open }
+    }
+
+    /// The commit takes the place of the user's partial of the name too.
+    pub(crate) fn ends_partial(&mut self, partial: FileId) {
+        let Some(body) = &mut self.body else { return };
+        body.ends_partial = true;
+        if let Some(charge) = &mut body.charge {
+            charge.instead_of(partial);
+        }
     }
 
     /// The name that it will commit under.
     #[must_use]
     pub fn path(&self) -> &VPath {
         &self.path
+    }
+
+    /// Whether `path` stands for the name that it is for, by whatever links.
+    #[must_use]
+    pub fn is_for(&self, path: &VPath) -> bool {
+        let Some(body) = &self.body else { return false };
+        let place = body.vfs.placed(path, LastLink::Follow, Action::Write);
+        *path == self.path || place.is_ok_and(|place| place.key() == body.place.key())
+    }
+
+    /// Whether it writes into a committed file, where there is nothing to commit.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| body.way == Way::InPlace)
     }
 
     /// Bytes in it now (the file's length, for a patch).
@@ -149,6 +175,7 @@ impl Upload {
             return Ok(());
         }
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
+        let _alone = body.alone().await;
         // Unless this comes to its end, by an error or by a caller that goes away, the upload cannot be trusted.
         body.failed = true;
         let at = body.begin_write(&self.open, offset, data.len() as u64)?;
@@ -173,10 +200,23 @@ impl Upload {
     /// As [`Upload::write_at`].
     pub async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
+        let _alone = body.alone().await;
         body.failed = true;
+        body.vfs.lives()?;
         body.patch_unlocked()?;
-        body.charge(length, body.held(&self.open), Extent::Exactly)?;
-        body.staged.set_len(length).await.map_err(|error| body.place.said(error))?;
+        match body.way {
+            Way::Staged => {
+                body.charge(length, Held::of(self.open.len()), Extent::Exactly)?;
+                body.staged.set_len(length).await.map_err(|error| body.place.said(error))?;
+            }
+            Way::InPlace => {
+                let held = body.held(&self.open)?;
+                body.charge(length, held, Extent::AtLeast)?;
+                let cut = body.staged.set_len(length).await;
+                body.settle_in_place(held, length);
+                cut.map_err(|error| body.place.said(error))?;
+            }
+        }
         body.failed = false;
         body.prefix.cut(length);
         self.open.wrote(length);
@@ -218,10 +258,9 @@ impl Upload {
     /// [`VfsError::OverQuota`], [`VfsError::NoSpace`].
     pub async fn check_room(&self, total: u64) -> Result<(), VfsError> {
         let body = self.body.as_ref().ok_or(VfsError::Interrupted)?;
-        let more = total.saturating_sub(body.held(&self.open));
-        if body.charge.is_some() {
-            body.vfs.view.account.reserve(more, body.vfs.view.quota)?;
-            body.vfs.view.account.release(more);
+        let more = total.saturating_sub(body.held(&self.open)?.bytes);
+        if let Some(charge) = &body.charge {
+            charge.fits(more)?;
         }
         let folder = body.place.inner.parent().unwrap_or_else(VPath::root);
         let space = body.place.mount.backend.space(&folder).await.map_err(|error| body.place.said(error))?;
@@ -235,12 +274,15 @@ impl Upload {
         self.body.as_ref().filter(|body| body.way == Way::Staged && !body.append)?.staged.descriptor()
     }
 
-    /// Reserves quota for `length` bytes that are about to be put in at `offset` through [`Upload::descriptor`].
+    /// Reserves quota for `length` bytes of a staged file that are about to be put in at `offset` through [`Upload::descriptor`].
     ///
     /// # Errors
     /// As [`Upload::write_at`].
     pub fn grow(&mut self, offset: u64, length: u64) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
+        if body.way == Way::InPlace {
+            return Err(cannot_patch());
+        }
         body.failed = true;
         body.begin_write(&self.open, offset, length)?;
         body.failed = false;
@@ -264,6 +306,9 @@ impl Upload {
     /// returns `Ok` the bytes are in the file under its final name; before, the old state is untouched.
     ///
     /// Dropping the future does not stop a commit that began: it comes to one of its two ends by itself.
+    ///
+    /// A partial that was taken up by [`Intent::Patch`] without an offset and not written to is a partial again, and that is
+    /// success too: opening and closing a name is no proof that an upload is whole.
     ///
     /// # Errors
     /// [`VfsError::Exists`] for [`Intent::CreateNew`], [`VfsError::NotFound`] where the folder went, [`VfsError::Locked`], and
@@ -293,10 +338,16 @@ impl Upload {
         if body.failed {
             return Err(VfsError::Interrupted);
         }
+        if body.untouched {
+            // Opened and closed: that says nothing of the end. It is a partial again.
+            return Ok(Committed { path: self.path.clone(), metadata: self.open.metadata(), created: false });
+        }
+        body.vfs.lives()?;
         body.allowed().await?;
         body.staged.set_facts(self.open.facts());
         body.staged.settle().await.map_err(|error| body.place.said(error))?;
-        // The sync may have taken seconds, in which somebody took a lock.
+        // The sync may have taken seconds, in which somebody took a lock, or the session ended.
+        body.vfs.lives()?;
         body.allowed().await?;
         body.unchanged().await?;
         let Some(body) = self.body.take() else { return Err(VfsError::Interrupted) };
@@ -321,33 +372,72 @@ enum Extent {
     Exactly,
 }
 
+/// What the quota has been charged for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Held {
+    bytes: u64,
+    /// Names that a committed file has.
+    names: u64,
+}
+
+impl Held {
+    fn of(bytes: u64) -> Self {
+        Self { bytes, names: 1 }
+    }
+}
+
+/// Writers in place are alone with their file, in this many groups of files: what a file has, what is charged for it and what
+/// is written to it are one step.
+const GROUPS: usize = 64;
+
+static PATCHED: [tokio::sync::Mutex<()>; GROUPS] = [const { tokio::sync::Mutex::const_new(()) }; GROUPS];
+
 impl Body {
-    /// Bytes that the quota has been charged for: the longest the file was, and for a patch what it has now.
-    fn held(&self, open: &OpenUpload) -> u64 {
+    /// Waits for the other writers in place to this file; nothing for a staged one, which has no other.
+    async fn alone(&self) -> Option<tokio::sync::MutexGuard<'static, ()>> {
+        if self.way == Way::Staged {
+            return None;
+        }
+        let (device, number) = self.staged.metadata().map(|metadata| metadata.unique).unwrap_or_default();
+        let group = usize::try_from((device ^ number) % GROUPS as u64).unwrap_or_default();
+        Some(PATCHED.get(group)?.lock().await)
+    }
+
+    /// Bytes that the quota has been charged for: the longest the file was, and for a patch what it has now: others write to
+    /// it too.
+    fn held(&self, open: &OpenUpload) -> Result<Held, VfsError> {
         match self.way {
-            Way::Staged => open.len(),
-            // Others may write to the same file.
-            Way::InPlace => self.staged.metadata().map_or(open.len(), |metadata| metadata.size),
+            Way::Staged => Ok(Held::of(open.len())),
+            Way::InPlace => {
+                let metadata = self.staged.metadata().map_err(|error| self.place.said(error))?;
+                Ok(Held { bytes: metadata.size, names: metadata.links })
+            }
         }
     }
 
-    fn charge(&mut self, length: u64, held: u64, extent: Extent) -> Result<(), VfsError> {
-        let length = if extent == Extent::AtLeast { length.max(held) } else { length };
+    fn charge(&mut self, length: u64, held: Held, extent: Extent) -> Result<(), VfsError> {
+        let length = if extent == Extent::AtLeast { length.max(held.bytes) } else { length };
         match (&mut self.charge, self.way) {
             (Some(charge), Way::Staged) => charge.hold(length),
-            (Some(charge), Way::InPlace) => charge.change(held, length),
+            (Some(charge), Way::InPlace) => charge.grow(length.saturating_sub(held.bytes), held.names),
             (None, _) => Ok(()),
         }
     }
 
+    /// Gives back what a change in place was charged for up to `end` and did not take, or what it took away.
+    fn settle_in_place(&mut self, held: Held, end: u64) {
+        let (Some(charge), Ok(now)) = (&mut self.charge, self.staged.metadata()) else { return };
+        let charged = end.max(held.bytes);
+        charge.ungrow(charged.saturating_sub(now.size.max(held.bytes)), held.names);
+        // The names of now: once the last one went, all of it was given back.
+        charge.shrink(held.bytes.saturating_sub(now.size), now.links);
+    }
+
     /// Where a write goes, once it may be made.
     fn begin_write(&mut self, open: &OpenUpload, offset: u64, length: u64) -> Result<u64, VfsError> {
-        let held = if self.way == Way::Staged || self.append || offset.saturating_add(length) > open.len() {
-            self.held(open)
-        } else {
-            open.len()
-        };
-        let at = if self.append { held } else { offset };
+        self.vfs.lives()?;
+        let held = self.held(open)?;
+        let at = if self.append { held.bytes } else { offset };
         if let Some(expected) = self.first
             && at != expected
         {
@@ -356,6 +446,8 @@ impl Body {
         let end = at.checked_add(length).filter(|end| i64::try_from(*end).is_ok()).ok_or(VfsError::NoSpace)?;
         self.patch_unlocked()?;
         self.charge(end, held, Extent::AtLeast)?;
+        self.before = held;
+        self.untouched = false;
         self.first = None;
         Ok(at)
     }
@@ -369,14 +461,11 @@ impl Body {
                     self.prefix.add(at, end);
                 }
             }
-            Way::InPlace if whole && !self.append => open.wrote(open.len().max(end)),
             Way::InPlace => {
-                let now = self.staged.metadata().map_or(open.len(), |metadata| metadata.size);
-                if !whole && let Some(charge) = &mut self.charge {
-                    // What was charged for and did not fit goes back.
-                    let _ = charge.change(end.max(now), now);
+                if !whole {
+                    self.settle_in_place(self.before, end);
                 }
-                open.wrote(now);
+                open.wrote(self.staged.metadata().map_or(open.len(), |metadata| metadata.size));
             }
         }
     }
@@ -425,6 +514,12 @@ impl Body {
                 Way::InPlace => charge.settle(0, 0),
             }
         }
+        // The file is there; a partial that cannot go now goes by its age.
+        if self.ends_partial
+            && let Err(error) = self.vfs.drop_own_partial(&self.place).await
+        {
+            tracing::debug!(%error, "the partial of a name that was uploaded anew stays");
+        }
         let bytes = Some(published.metadata.size);
         match &self.origin {
             Origin::Client => view.announce(FileAction::Stored, path, None, bytes),
@@ -459,58 +554,6 @@ pub(crate) fn charge(vfs: &Vfs, place: &Place, partial: Option<(FileId, u64)>) -
     Some(charge)
 }
 
-/// How far an upload is whole from its beginning, where writes come out of order: only so much of it can be gone on with.
-#[derive(Default)]
-pub(crate) struct Prefix {
-    end: u64,
-    /// Pieces ahead of the end, in order, apart from each other.
-    ahead: Vec<(u64, u64)>,
-}
-
-impl Prefix {
-    pub(crate) fn new(end: u64) -> Self {
-        Self { end, ahead: Vec::new() }
-    }
-
-    pub(crate) fn whole(&self) -> u64 {
-        self.end
-    }
-
-    pub(crate) fn add(&mut self, from: u64, to: u64) {
-        if from <= self.end {
-            self.end = self.end.max(to);
-        } else {
-            let place = self.ahead.partition_point(|(start, _)| *start < from);
-            self.ahead.insert(place, (from, to));
-            self.merge();
-            // A piece that is forgotten only makes the resumed upload begin earlier.
-            self.ahead.truncate(MOST_AHEAD);
-        }
-        while let Some((_, to)) = self.ahead.first().copied().filter(|(from, _)| *from <= self.end) {
-            self.end = self.end.max(to);
-            self.ahead.remove(0);
-        }
-    }
-
-    fn merge(&mut self) {
-        self.ahead.dedup_by(|next, kept| {
-            let meets = next.0 <= kept.1;
-            if meets {
-                kept.1 = kept.1.max(next.1);
-            }
-            meets
-        });
-    }
-
-    pub(crate) fn cut(&mut self, length: u64) {
-        self.end = self.end.min(length);
-        self.ahead.retain(|(from, _)| *from < length);
-        if let Some(last) = self.ahead.last_mut() {
-            last.1 = last.1.min(length);
-        }
-    }
-}
-
 /// The refusal of a name that only a folder can have.
 pub(crate) fn is_folder(path: &VPath) -> VfsError {
     VfsError::IsFolder(path.clone())
@@ -519,26 +562,4 @@ pub(crate) fn is_folder(path: &VPath) -> VfsError {
 /// The refusal of an action that a store does not know.
 pub(crate) fn cannot_patch() -> VfsError {
     VfsError::Unsupported(Action::Write)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn the_whole_beginning_never_reaches_past_a_hole(writes in proptest::collection::vec((0_u64..200, 1_u64..40), 0..40)) {
-            let mut prefix = Prefix::default();
-            let mut bytes = [false; 256];
-            for (from, length) in writes {
-                prefix.add(from, from + length);
-                for at in from..from + length {
-                    bytes[usize::try_from(at).unwrap()] = true;
-                }
-            }
-            let whole = bytes.iter().take_while(|there| **there).count();
-            prop_assert_eq!(prefix.whole(), whole as u64);
-        }
-    }
 }

@@ -34,6 +34,13 @@ pub enum Overwrite {
     Replace,
 }
 
+/// Whether one's own unfinished uploads answer for a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unfinished {
+    Shown,
+    Hidden,
+}
+
 /// What the clones of a [`Vfs`] share.
 pub(crate) struct View {
     pub(crate) shared: Arc<Shared>,
@@ -107,7 +114,16 @@ impl Vfs {
     /// # Errors
     /// [`VfsError::NotFound`], [`VfsError::Forbidden`].
     pub async fn stat(&self, path: &VPath) -> Result<Metadata, VfsError> {
-        self.facts(path, LastLink::Follow).await
+        self.facts(path, LastLink::Follow, Unfinished::Shown).await
+    }
+
+    /// As [`Vfs::stat`] for what everybody sees: neither one's open upload nor one's partial answers (HTTP and WebDAV, where a
+    /// validator must be that of bytes which can be fetched).
+    ///
+    /// # Errors
+    /// As [`Vfs::stat`].
+    pub async fn stat_committed(&self, path: &VPath) -> Result<Metadata, VfsError> {
+        self.facts(path, LastLink::Follow, Unfinished::Hidden).await
     }
 
     /// As [`Vfs::stat`], a link at the end not followed.
@@ -115,10 +131,19 @@ impl Vfs {
     /// # Errors
     /// As [`Vfs::stat`].
     pub async fn lstat(&self, path: &VPath) -> Result<Metadata, VfsError> {
-        self.facts(path, LastLink::Keep).await
+        self.facts(path, LastLink::Keep, Unfinished::Shown).await
     }
 
-    async fn facts(&self, path: &VPath, last: LastLink) -> Result<Metadata, VfsError> {
+    /// As [`Vfs::stat_committed`], a link at the end not followed.
+    ///
+    /// # Errors
+    /// As [`Vfs::stat`].
+    pub async fn lstat_committed(&self, path: &VPath) -> Result<Metadata, VfsError> {
+        self.facts(path, LastLink::Keep, Unfinished::Hidden).await
+    }
+
+    async fn facts(&self, path: &VPath, last: LastLink, unfinished: Unfinished) -> Result<Metadata, VfsError> {
+        self.lives()?;
         let tree = &self.view.tree;
         let mut next = tree.place(path, Action::List)?;
         for _ in 0..MOST_TURNS {
@@ -129,7 +154,9 @@ impl Vfs {
                     Err(tree.refusal(path, Action::List))
                 };
             };
-            if let Some(upload) = self.view.session.find(&place.key()) {
+            if unfinished == Unfinished::Shown
+                && let Some(upload) = self.view.session.find(&place.key())
+            {
                 return Ok(upload.metadata());
             }
             if !tree.is_visible(&place.path) {
@@ -145,7 +172,7 @@ impl Vfs {
                 Err(VfsError::NotFound(_)) if tree.is_virtual(&place.path) => {
                     return Ok(self.view.virtual_folder(path));
                 }
-                Err(VfsError::NotFound(_)) => {
+                Err(VfsError::NotFound(_)) if unfinished == Unfinished::Shown => {
                     return self.own_partial(&place).await?.ok_or_else(|| VfsError::NotFound(path.clone()));
                 }
                 Err(error) => return Err(place.said(error)),
@@ -179,6 +206,7 @@ impl Vfs {
     /// # Errors
     /// [`VfsError::NotFound`], [`VfsError::NotFolder`], [`VfsError::Forbidden`].
     pub async fn list(&self, path: &VPath) -> Result<Listing, VfsError> {
+        self.lives()?;
         let tree = &self.view.tree;
         let place = tree.place(path, Action::List)?;
         let listing = |folder: VPath, shown: BTreeSet<Vec<u8>>, rows| Listing {
@@ -237,7 +265,7 @@ impl Vfs {
     /// # Errors
     /// [`VfsError::NotFound`].
     pub async fn space(&self, path: &VPath) -> Result<Space, VfsError> {
-        self.facts(path, LastLink::Follow).await?;
+        self.facts(path, LastLink::Follow, Unfinished::Shown).await?;
         let Some(mut place) = self.view.tree.place(path, Action::List)? else {
             return Err(VfsError::Unsupported(Action::List));
         };
@@ -255,6 +283,25 @@ impl Vfs {
         let Some(limit) = self.view.quota.filter(|_| place.mount.counts) else { return space };
         let used = self.view.account.used();
         Space { total: space.total.min(limit.0), free: space.free.min(limit.0.saturating_sub(used)), used, ..space }
+    }
+
+    /// Ends the session's hold on its files: whatever is under way for it stops at the next file or piece, an upload does not
+    /// commit any more, and every further call is [`VfsError::Interrupted`]. Partials stay. Called by whoever revokes a
+    /// session; a server that stops does not, so that commits come to their end.
+    pub fn end(&self) {
+        self.view.session.ended.end();
+    }
+
+    /// Whether the session still may do anything.
+    pub(crate) fn lives(&self) -> Result<(), VfsError> {
+        if self.view.session.ended.is_over() { Err(VfsError::Interrupted) } else { Ok(()) }
+    }
+
+    /// Whether this session has a staged upload of the name open, on whichever of its channels.
+    #[must_use]
+    pub fn is_uploading(&self, path: &VPath) -> bool {
+        let place = self.placed(path, LastLink::Follow, Action::Write);
+        place.is_ok_and(|place| self.view.session.find(&place.key()).is_some())
     }
 
     /// The rights on `path`: for listings that say what can be done (MLSD `perm`, WebDAV privileges). Not a check: every
@@ -278,6 +325,7 @@ impl Vfs {
 
     /// Where `path` lies, once `right` on it is there.
     pub(crate) fn spot(&self, path: &VPath, right: Permission, action: Action) -> Result<Place, VfsError> {
+        self.lives()?;
         let place = self.view.tree.place(path, action)?;
         self.view.tree.require(path, right, action)?;
         place.ok_or_else(|| match action {
@@ -346,6 +394,7 @@ impl Listing {
     /// # Errors
     /// [`VfsError::Backend`]; [`VfsError::Interrupted`] after a call that was dropped before its end.
     pub async fn next_batch(&mut self, limit: usize) -> Result<Vec<Entry>, VfsError> {
+        self.vfs.lives()?;
         let limit = limit.max(1);
         let mut batch = Vec::new();
         while batch.len() < limit

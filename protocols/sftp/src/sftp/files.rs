@@ -67,20 +67,25 @@ impl Engine {
 
     async fn open_writer(&self, path: &VPath, flags: u32, attrs: Attrs) -> Result<Writer, VfsError> {
         let has = |flag: u32| flags & flag != 0;
-        // Who may not look may still write: then the name counts as free, and the store knows better.
-        let before = self.vfs.stat(path).await;
-        let exists = before.is_ok();
-        let intent = if has(flag::CREATE) && has(flag::EXCLUSIVE) {
-            Intent::CreateNew
-        } else if has(flag::TRUNCATE) && !has(flag::CREATE) {
-            before?;
-            Intent::Create
-        } else if has(flag::TRUNCATE) || (has(flag::CREATE) && !exists) {
-            Intent::Create
+        let begin = async |intent| self.vfs.create(path, intent, OnAbort::Keep).await;
+        let (mut upload, exists) = if has(flag::CREATE) && has(flag::EXCLUSIVE) {
+            (begin(Intent::CreateNew).await?, false)
+        } else if has(flag::TRUNCATE) {
+            let before = self.vfs.stat(path).await;
+            let exists = before.is_ok();
+            if !has(flag::CREATE) {
+                before?;
+            }
+            (begin(Intent::Create).await?, exists)
         } else {
-            Intent::Patch { offset: None, append: has(flag::APPEND) }
+            // The store says what is there, and not STAT: who may not look may still write, and must not replace by it.
+            let upload = match begin(Intent::Patch { offset: None, append: has(flag::APPEND) }).await {
+                Err(VfsError::NotFound(_)) if has(flag::CREATE) => begin(Intent::Create).await?,
+                begun => begun?,
+            };
+            let exists = upload.is_in_place() || !upload.is_empty();
+            (upload, exists)
         };
-        let mut upload = self.vfs.create(path, intent, OnAbort::Keep).await?;
         // As `open` of a host takes it: for a new file only, less what the umask takes away.
         let mode = attrs.mode.filter(|_| !exists).map(|mode| mode & 0o777 & !MASKED);
         let facts = Facts { mode, ..Facts::default() };

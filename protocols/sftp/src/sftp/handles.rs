@@ -99,12 +99,15 @@ impl Handles {
         }
     }
 
-    /// The writer that was opened by this name and is still well.
+    /// The latest writer of the name that is still well.
     pub(crate) fn writer_of(&mut self, path: &VPath) -> Option<&mut Writer> {
-        self.open.values_mut().filter(|handle| handle.path == *path).find_map(|handle| match &mut handle.open {
-            Open::Writer(writer) if writer.upload.is_some() => Some(writer),
+        let writers = self.open.iter_mut().filter_map(|(number, handle)| match &mut handle.open {
+            Open::Writer(writer) if writer.upload.as_ref().is_some_and(|upload| upload.is_for(path)) => {
+                Some((*number, writer))
+            }
             Open::Writer(_) | Open::Reader(_) | Open::Folder(_) => None,
-        })
+        });
+        writers.max_by_key(|(number, _)| *number).map(|(_, writer)| writer)
     }
 
     /// Ends a handle.

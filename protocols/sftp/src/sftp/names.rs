@@ -45,6 +45,12 @@ impl Engine {
             None => {}
             Some(length) => match self.handles.writer_of(path) {
                 Some(writer) => writer.set_len(length).await?,
+                // Another channel's: what is under the name now is not what the client means.
+                None if self.vfs.is_uploading(path) => {
+                    return Err(
+                        Failure::because("the file is being uploaded: set its length by the open handle").into()
+                    );
+                }
                 None => {
                     let intent = Intent::Patch { offset: None, append: false };
                     let mut upload = self.vfs.create(path, intent, OnAbort::Keep).await?;

@@ -56,47 +56,6 @@ async fn a_question_that_is_not_found_is_recorded_and_counts_against_the_address
 }
 
 #[tokio::test]
-async fn a_question_of_the_web_costs_a_guess_until_it_is_answered_rightly() {
-    let house = House::new();
-    house.add_enrolled("bob");
-    let user = crate::candidate::user_key(&house.key, b"bob");
-    let guesses = async || crate::Ledger::count(&house.ledger.inner, &format!("codes/{user}")).await.unwrap().n;
-    let here = origin(Protocol::Https, "192.0.2.1");
-    let wrong = || Secret::new("no code".to_owned());
-    let first = house.asked(&here, "bob").await;
-    assert_eq!(guesses().await, 1);
-    let first = first.answer(&here, wrong()).await.question();
-    assert_eq!(guesses().await, 1, "the guess was paid for");
-    let first = first.answer(&here, wrong()).await.question();
-    assert_eq!(guesses().await, 2);
-    assert!(first.answer(&here, Secret::new(house.totp.code(0))).await.is_granted());
-    assert_eq!(guesses().await, 0, "a right answer takes it back");
-
-    // SSH asks whatever the truth, so that a question there tells nothing.
-    drop(house.asked(&origin(Protocol::Sftp, "192.0.2.1"), "bob").await);
-    assert_eq!(guesses().await, 0);
-
-    // The tenth guess in a row is the last before a pause, also where it was paid for in advance.
-    for _ in 0..9 {
-        drop(house.asked(&here, "bob").await);
-    }
-    house.pass(Duration::from_secs(30));
-    let tenth = house.asked(&here, "bob").await;
-    assert_eq!(guesses().await, 10);
-    assert!(tenth.answer(&here, Secret::new(house.totp.code(0))).await.is_granted());
-    for _ in 0..10 {
-        drop(house.asked(&here, "bob").await);
-    }
-    house.pass(Duration::from_secs(30) - Duration::from_millis(1));
-    let eleventh = house.asked(&here, "bob").await;
-    assert_eq!(guesses().await, 10, "nothing is charged in a pause");
-    let again = eleventh.answer(&here, Secret::new(house.totp.code(0))).await.question();
-    assert_eq!(house.reason(), "codes_paused");
-    house.pass(Duration::from_millis(1));
-    assert!(again.answer(&here, Secret::new(house.totp.code(0))).await.is_granted());
-}
-
-#[tokio::test]
 async fn a_parked_question_ends_with_its_time_and_with_its_user() {
     let house = House::new();
     house.add_enrolled("bob");

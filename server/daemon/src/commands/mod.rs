@@ -12,6 +12,7 @@ use crate::{cli, home::Home, init, output, serve};
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use lockgate_model::{Secret, UserName};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::{
     io::{self, BufRead as _, Read as _},
     process::ExitCode,
@@ -65,6 +66,7 @@ fn name(text: &str) -> anyhow::Result<UserName> {
 fn password_from_stdin() -> anyhow::Result<Secret<String>> {
     /// Far above the longest password, so that one that is too long is refused by the rule and not cut here.
     const LONGEST_LINE: u64 = 64 * 1024;
+    let _silent = Silent::on_a_terminal();
     let mut line = String::new();
     io::stdin()
         .lock()
@@ -74,4 +76,25 @@ fn password_from_stdin() -> anyhow::Result<Secret<String>> {
     let length = line.trim_end_matches(['\n', '\r']).len();
     line.truncate(length);
     Ok(Secret::new(line))
+}
+
+/// A terminal that does not show what is typed, until this is dropped.
+struct Silent(Termios);
+
+impl Silent {
+    /// Asks for the secret and stops the echo, where standard input is a terminal.
+    fn on_a_terminal() -> Option<Self> {
+        let before = tcgetattr(io::stdin()).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).ok()?;
+        output::note("type the secret, then press Enter; it is not shown");
+        Some(Self(before))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
 }

@@ -11,7 +11,8 @@ use crate::{
     wiring,
 };
 use anyhow::{Context as _, bail};
-use lockgate_access::policy::{self, Fitness};
+use lockgate_access::policy::{self, Fitness, Rule};
+use lockgate_config::Prefs;
 use lockgate_model::{Protocol, Secret};
 use serde_json::{Value, json};
 use std::{
@@ -89,6 +90,7 @@ async fn invite(stores: &Stores, who: &str, as_json: bool) -> anyhow::Result<()>
         let token = invitation.token.expose();
         output::json(&json!({ "url": link, "path": path, "token": token, "expires_in_s": 24 * 60 * 60 }));
     } else {
+        output::note("this version has no page yet that takes the link: enrol the user with `lockgate otp enroll`");
         // Without public_url nobody here knows by which name users reach the server.
         output::line(link.unwrap_or_else(|| format!("https://HOST:PORT{path}")));
     }
@@ -104,12 +106,13 @@ async fn explain(
 ) -> anyhow::Result<()> {
     let only = only.map(|word| word.parse::<Protocol>().map_err(|error| Usage(error.to_string()))).transpose()?;
     let account = stores.accounts().show(&name(who)?).await?;
-    let settings = wiring::access(&preferences::load(&stores.home)?.prefs);
+    let prefs = preferences::load(&stores.home)?.prefs;
+    let settings = wiring::access(&prefs);
     let address = from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let rows: Vec<Row> = Protocol::ALL
         .into_iter()
         .filter(|protocol| only.is_none_or(|wanted| wanted == *protocol))
-        .map(|protocol| Row::of(protocol, &policy::explain(&settings, &account, protocol, address)))
+        .map(|protocol| Row::of(protocol, &policy::explain(&settings, &account, protocol, address), &prefs))
         .collect();
     if as_json {
         output::json(&rows.iter().map(Row::json).collect());
@@ -119,7 +122,8 @@ async fn explain(
         .into_iter()
         .map(|row| {
             let due = if row.due { "due" } else { "not due" };
-            [row.protocol.to_string(), due.to_owned(), format!("{}: {}", row.rule, row.because), row.channels.join(",")]
+            let channels = row.channels();
+            [row.protocol.to_string(), due.to_owned(), format!("{}: {}", row.rule, row.because), channels]
         })
         .collect();
     output::table(["PROTOCOL", "CODE", "RULE", "CHANNELS"], &rows);
@@ -131,26 +135,45 @@ struct Row {
     protocol: Protocol,
     due: bool,
     rule: u8,
-    because: &'static str,
+    because: String,
     channels: Vec<String>,
+    /// Why each of the other channels cannot serve.
+    cannot: Vec<String>,
 }
 
 impl Row {
-    fn of(protocol: Protocol, why: &policy::Explanation) -> Self {
-        let fit = why.channels.iter().filter(|(_, fitness)| matches!(fitness, Fitness::Fits | Fitness::AskPlugin));
-        Self {
-            protocol,
-            due: why.decision.due,
-            rule: why.decision.rule.number(),
-            because: why.decision.rule.words(),
-            channels: fit.map(|(channel, _)| channel.to_string()).collect(),
+    fn of(protocol: Protocol, why: &policy::Explanation, prefs: &Prefs) -> Self {
+        let enabled = |channel: &str| prefs.plugins.iter().any(|plugin| plugin.enabled && plugin.channel() == channel);
+        let (mut channels, mut cannot) = (Vec::new(), Vec::new());
+        for (channel, fitness) in &why.channels {
+            match fitness {
+                _ if !enabled(channel.as_str()) => cannot.push(format!("{channel}: its plugin is not enabled")),
+                Fitness::Fits | Fitness::AskPlugin => channels.push(channel.to_string()),
+                unfit => cannot.push(format!("{channel}: {}", unfit.words())),
+            }
         }
+        let rule = why.decision.rule;
+        let asks = matches!(rule, Rule::Enforced | Rule::Flagged | Rule::Enrolled);
+        let because = if asks && !why.decision.due {
+            format!("{protocol} is not in twofactor_secret_auto_otp_enable_protocols")
+        } else {
+            rule.words().to_owned()
+        };
+        Self { protocol, due: why.decision.due, rule: rule.number(), because, channels, cannot }
     }
 
     fn json(&self) -> Value {
         json!({
             "protocol": self.protocol.as_str(), "due": self.due, "rule": self.rule, "because": self.because,
-            "channels": self.channels,
+            "channels": self.channels, "cannot_serve": self.cannot,
         })
+    }
+
+    /// The last column: a due factor that no channel can serve is a user who cannot log in.
+    fn channels(&self) -> String {
+        if !self.channels.is_empty() || !self.due {
+            return self.channels.join(",");
+        }
+        format!("none, every login is refused ({})", self.cannot.join("; "))
     }
 }

@@ -47,7 +47,11 @@ async fn add(stores: &Stores, wanted: UserAdd) -> anyhow::Result<()> {
     let mut change = AccountChange::default();
     properties(&mut change, &wanted.properties)?;
     let password = if wanted.password_stdin { Some(new_password(stores)?) } else { None };
-    stores.accounts().add(NewAccount { name: who, password, properties: change }).await?;
+    let without = password.is_none();
+    stores.accounts().add(NewAccount { name: who.clone(), password, properties: change }).await?;
+    if without {
+        output::note(format_args!("{who} has no password: lockgate user password {who} --password-stdin sets one"));
+    }
     Ok(())
 }
 

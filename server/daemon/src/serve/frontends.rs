@@ -29,9 +29,8 @@ impl Makers<'_> {
     pub(super) fn frontend(&self, wanted: &Listener) -> anyhow::Result<Arc<dyn Frontend>> {
         let gate = self.gate.clone();
         Ok(match wanted.kind {
-            ListenerKind::Ftp | ListenerKind::Ftps | ListenerKind::Dmz => {
-                Arc::new(FtpDoor::new(gate, self.ftp(wanted), self.tls(wanted)?))
-            }
+            ListenerKind::Ftp | ListenerKind::Ftps => Arc::new(FtpDoor::new(gate, self.ftp(wanted), self.tls(wanted)?)),
+            ListenerKind::Dmz => anyhow::bail!("a DMZ listener cannot be opened in this version"),
             ListenerKind::Sftp => Arc::new(SftpFrontend::new(gate, self.sftp(wanted))),
             ListenerKind::Http => Arc::new(HttpDoor::clear(gate, Some(self.dav.clone()), self.http(wanted))),
             ListenerKind::Https => {

@@ -10,8 +10,8 @@ mod stat;
 mod walk;
 
 use crate::{
-    Action, Backend, Capabilities, Durability, Facts, FileId, LastLink, Metadata, OpenFile, Overwrite, PartialEntry,
-    PartialKey, Removal, Rows, Space, StagedFile, Usage, VfsError,
+    Action, Backend, Capabilities, Durability, Ended, Facts, FileId, LastLink, Metadata, OpenFile, Overwrite,
+    PartialEntry, PartialKey, Removal, Rows, Space, StagedFile, Usage, VfsError,
 };
 use errno::broken;
 use lockgate_model::VPath;
@@ -150,9 +150,9 @@ impl Backend for Local {
         removal(move || local.remove_folder_now(&path)).await
     }
 
-    async fn remove_tree(&self, path: &VPath) -> Removal {
-        let (local, path) = (self.clone(), path.clone());
-        removal(move || local.remove_tree_now(&path)).await
+    async fn remove_tree(&self, path: &VPath, ended: &Ended) -> Removal {
+        let (local, path, ended) = (self.clone(), path.clone(), ended.clone());
+        removal(move || local.remove_tree_now(&path, ended)).await
     }
 
     async fn rename(&self, from: &VPath, to: &VPath, overwrite: Overwrite) -> Result<Option<u64>, VfsError> {

@@ -12,7 +12,7 @@ use super::{
     stat,
 };
 use crate::{
-    Action, FileId, PartialEntry, Removal, Usage, VfsError,
+    Action, Ended, FileId, PartialEntry, Removal, Usage, VfsError,
     reserved::{Litter, is_reserved, litter},
 };
 use lockgate_model::VPath;
@@ -205,10 +205,14 @@ impl Sweep {
 struct Remove {
     bytes: u64,
     partials: Vec<PartialEntry>,
+    ended: Ended,
 }
 
 impl Visitor for Remove {
     fn name(&mut self, folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        if self.ended.is_over() {
+            return Err(Errno::CANCELED);
+        }
         let facts = match stat::at(folder, name) {
             Err(Errno::NOENT) => return Ok(()),
             facts => facts?,
@@ -229,6 +233,9 @@ impl Visitor for Remove {
     }
 
     fn leave(&mut self, folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        if self.ended.is_over() {
+            return Err(Errno::CANCELED);
+        }
         match fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOENT) => Ok(()),
             done => done,
@@ -262,14 +269,17 @@ impl Local {
     }
 
     /// Blocking.
-    pub(super) fn remove_tree_now(&self, path: &VPath) -> Removal {
-        let mut remove = Remove::default();
+    pub(super) fn remove_tree_now(&self, path: &VPath, ended: Ended) -> Removal {
+        let mut remove = Remove { ended, ..Remove::default() };
         let outcome = self.remove_below(path, &mut remove);
         Removal { bytes: remove.bytes, partials: remove.partials, outcome }
     }
 
     fn remove_below(&self, path: &VPath, remove: &mut Remove) -> Result<(), VfsError> {
-        let said = |errno| refused(errno, Action::Delete, path);
+        let said = |errno| match errno {
+            Errno::CANCELED => VfsError::Interrupted,
+            other => refused(other, Action::Delete, path),
+        };
         let (folder, name) = self.root.folder_of(path, OFlags::PATH, Action::Delete)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = reach_below(&folder, name, flags, self.root.whole_paths()).map_err(said)?;

@@ -39,6 +39,8 @@ pub(super) fn all() -> Permissions {
 pub(super) const CREATE: Intent = Intent::Create;
 pub(super) const APPEND: Intent = Intent::Patch { offset: None, append: true };
 
+pub(super) const UNKNOWN: Intent = Intent::Patch { offset: None, append: false };
+
 pub(super) fn patch(offset: u64) -> Intent {
     Intent::Patch { offset: Some(offset), append: false }
 }

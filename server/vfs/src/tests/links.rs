@@ -199,3 +199,17 @@ async fn a_link_swapped_in_between_check_and_use_never_leads_outside() {
     let canary = std::fs::metadata(house.dir.path().join("outside/canary")).unwrap();
     assert_ne!(canary.modified().unwrap(), at(77).modified.unwrap());
 }
+
+#[tokio::test]
+async fn a_folder_named_by_a_link_is_not_copied_into_itself() {
+    let house = House::new();
+    house.put("d/f", b"x");
+    std::os::unix::fs::symlink("d", house.on_disk("link")).unwrap();
+    let alice = house.alice().await;
+    for to in ["/d/copy", "/link/copy", "/d"] {
+        let copied = alice.copy_tree(&path("/link"), &path(to), Overwrite::Replace).await;
+        assert!(matches!(copied, Err(VfsError::Impossible { .. })), "{to}: {copied:?}");
+    }
+    alice.copy_tree(&path("/link"), &path("/e"), Overwrite::Refuse).await.unwrap();
+    assert_eq!((house.bytes("e/f").unwrap(), exists(&house.on_disk("d/copy"))), (b"x".to_vec(), false));
+}

@@ -2,7 +2,7 @@
 //! needs a file system.
 
 use crate::{
-    Action, Backend, Capabilities, Entry, Facts, FileId, Kept, Kind, LastLink, Metadata, OpenFile, Overwrite,
+    Action, Backend, Capabilities, Ended, Entry, Facts, FileId, Kept, Kind, LastLink, Metadata, OpenFile, Overwrite,
     PartialEntry, PartialKey, Published, Removal, Rows, Space, StagedFile, Usage, VfsError,
 };
 use lockgate_model::VPath;
@@ -306,7 +306,7 @@ impl Backend for MemoryStore {
         Removal { bytes: 0, partials, outcome }
     }
 
-    async fn remove_tree(&self, path: &VPath) -> Removal {
+    async fn remove_tree(&self, path: &VPath, _ended: &Ended) -> Removal {
         let mut disk = self.disk();
         if let Err(error) = disk.folder(path) {
             return Removal { bytes: 0, partials: Vec::new(), outcome: Err(error) };

@@ -5,10 +5,12 @@ mod memory;
 
 mod backends;
 mod commits;
+mod ending;
 mod links;
 mod locking;
 mod names;
 mod quota;
+mod replacing;
 mod resumes;
 mod rights;
 mod sweeping;

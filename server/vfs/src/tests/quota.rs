@@ -162,6 +162,75 @@ async fn one_users_sessions_share_a_count_and_two_users_do_not() {
 }
 
 #[tokio::test]
+async fn a_user_who_shares_a_root_is_counted_anew_when_they_come_back() {
+    let house = House::new();
+    let bob = house.with_quota("bob", 100).await;
+    drop(house.with_quota("alice", 100).await);
+    bob.store("/f", &[0; 60]).await.unwrap();
+    assert_eq!(house.used("alice"), 0);
+    let alice = house.with_quota("alice", 100).await;
+    assert_eq!(house.used("alice"), 60);
+    alice.remove_file(&path("/f")).await.unwrap();
+    assert_eq!(house.used("alice"), 0);
+}
+
+#[tokio::test]
+async fn a_writer_in_place_pays_for_what_another_has_cut() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 100).await;
+    alice.store("/f", &[0; 80]).await.unwrap();
+    let mut one = alice.create(&path("/f"), UNKNOWN, OnAbort::Keep).await.unwrap();
+    let mut two = alice.create(&path("/f"), UNKNOWN, OnAbort::Keep).await.unwrap();
+    two.set_len(0).await.unwrap();
+    assert_eq!(house.used("alice"), 0);
+    alice.store("/g", &[0; 50]).await.unwrap();
+    one.write_at(0, &[1; 50]).await.unwrap();
+    assert_eq!(house.used("alice"), 100);
+    assert!(matches!(one.write_at(50, &[1; 30]).await, Err(VfsError::OverQuota { .. })));
+    assert!(matches!(two.set_len(51).await, Err(VfsError::OverQuota { .. })));
+    assert_eq!((house.bytes("f").unwrap().len(), house.used("alice")), (50, 100));
+}
+
+#[tokio::test]
+async fn a_file_is_given_back_once_whether_it_is_cut_before_or_after_its_name_went() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 100).await;
+    alice.store("/keep", &[0; 40]).await.unwrap();
+    for cut_first in [true, false] {
+        alice.store("/f", &[0; 60]).await.unwrap();
+        let mut open = alice.create(&path("/f"), UNKNOWN, OnAbort::Keep).await.unwrap();
+        if cut_first {
+            open.set_len(0).await.unwrap();
+        }
+        alice.remove_file(&path("/f")).await.unwrap();
+        open.set_len(0).await.unwrap();
+        assert_eq!(house.used("alice"), 40);
+        open.write_at(0, &[1; 60]).await.unwrap();
+        assert_eq!(house.used("alice"), 100, "bytes without a name take room as long as they are open");
+        assert!(matches!(open.write_at(60, b"1").await, Err(VfsError::OverQuota { .. })));
+        drop(open);
+        assert_eq!(house.used("alice"), 40);
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_several_names_pays_for_each_as_it_grows() {
+    let house = House::new();
+    let alice = house.open(TreeSpec { otherwise: all(), quota: Some(ByteSize(100)), ..house.tree("alice") }).await;
+    alice.store("/a", &[0; 10]).await.unwrap();
+    alice.hard_link(&path("/a"), &path("/b")).await.unwrap();
+    let mut upload = alice.create(&path("/a"), UNKNOWN, OnAbort::Keep).await.unwrap();
+    assert!(matches!(upload.set_len(60).await, Err(VfsError::OverQuota { .. })));
+    let mut upload = alice.create(&path("/a"), UNKNOWN, OnAbort::Keep).await.unwrap();
+    upload.set_len(40).await.unwrap();
+    assert_eq!(house.used("alice"), 80);
+    drop(upload);
+    alice.remove_file(&path("/a")).await.unwrap();
+    alice.remove_file(&path("/b")).await.unwrap();
+    assert_eq!(house.used("alice"), 0);
+}
+
+#[tokio::test]
 async fn a_folder_mounted_twice_or_below_another_is_counted_once() {
     let house = House::new();
     house.put("sub/f", &[0; 7]);

@@ -5,8 +5,6 @@ use crate::{Durability, Intent, OnAbort, VfsError};
 use lockgate_events::FileAction;
 use std::time::Duration;
 
-const UNKNOWN: Intent = Intent::Patch { offset: None, append: false };
-
 #[tokio::test]
 async fn a_kept_upload_answers_its_owner_with_its_size_and_nobody_else() {
     let house = House::new();
@@ -91,15 +89,62 @@ async fn a_new_create_or_a_delete_drops_the_partial() {
     let house = House::new();
     let alice = house.with_quota("alice", 1000).await;
     drop(alice.begin_upload("/f", CREATE, b"12345").await);
-    let mut upload = alice.create(&path("/f"), CREATE, OnAbort::Discard).await.unwrap();
-    upload.write_at(0, b"1").await.unwrap();
-    drop(upload);
-    assert!(matches!(alice.size("/f").await, Err(VfsError::NotFound(_))));
+    alice.store("/f", b"1").await.unwrap();
+    assert_eq!((house.litter("").len(), house.used("alice")), (0, 1));
+    alice.remove_file(&path("/f")).await.unwrap();
     drop(alice.begin_upload("/f", CREATE, b"12345").await);
     alice.remove_file(&path("/f")).await.unwrap();
     assert!(matches!(alice.size("/f").await, Err(VfsError::NotFound(_))));
     assert!(matches!(alice.remove_file(&path("/f")).await, Err(VfsError::NotFound(_))));
     assert_eq!(house.used("alice"), 0);
+}
+
+#[tokio::test]
+async fn an_upload_begun_anew_that_does_not_commit_leaves_the_partial() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 1000).await;
+    drop(alice.begin_upload("/f", CREATE, b"12345").await);
+    for intent in [CREATE, Intent::CreateNew] {
+        let mut upload = alice.create(&path("/f"), intent, OnAbort::Discard).await.unwrap();
+        upload.write_at(0, b"1").await.unwrap();
+        drop(upload);
+        drop(alice.create(&path("/f"), intent, OnAbort::Keep).await.unwrap());
+        assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (5, 5));
+    }
+    drop(alice.begin_upload("/f", CREATE, b"123").await);
+    assert_eq!((alice.size("/f").await.unwrap(), house.used("alice"), house.litter("").len()), (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_partial_does_not_stand_in_the_way_of_the_upload_that_takes_its_place() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 10).await;
+    drop(alice.begin_upload("/f", CREATE, b"1234567").await);
+    let mut upload = alice.begin_upload("/f", CREATE, b"12345678").await;
+    upload.check_room(10).await.unwrap();
+    assert!(matches!(upload.write_at(8, b"90+").await, Err(VfsError::OverQuota { .. })));
+    drop(upload);
+    assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (8, 8));
+    assert!(matches!(alice.store("/g", b"123").await, Err(VfsError::OverQuota { .. })));
+    alice.store("/f", b"1234567890").await.unwrap();
+    assert_eq!((house.used("alice"), house.litter("").len()), (10, 0));
+}
+
+#[tokio::test]
+async fn committed_facts_are_those_of_the_committed_file_alone() {
+    let house = House::new();
+    let alice = house.alice().await;
+    let upload = alice.begin_upload("/f", CREATE, b"12345").await;
+    assert!(matches!(alice.stat_committed(&path("/f")).await, Err(VfsError::NotFound(_))));
+    assert!(matches!(alice.lstat_committed(&path("/f")).await, Err(VfsError::NotFound(_))));
+    drop(upload);
+    assert_eq!(alice.size("/f").await.unwrap(), 5);
+    assert!(matches!(alice.stat_committed(&path("/f")).await, Err(VfsError::NotFound(_))));
+    house.put("f", b"1");
+    let upload = alice.begin_upload("/f", CREATE, b"123").await;
+    let (open, committed) = (alice.size("/f").await.unwrap(), alice.stat_committed(&path("/f")).await.unwrap());
+    assert_eq!((open, committed.size), (3, 1));
+    drop(upload);
 }
 
 #[tokio::test]
@@ -146,6 +191,36 @@ async fn one_partial_is_gone_on_with_by_one_upload_at_a_time() {
     assert!(alice.create(&path("/f"), patch(2), OnAbort::Keep).await.is_err());
     first.commit().await.unwrap();
     assert_eq!(house.bytes("f").unwrap(), b"1234");
+}
+
+#[tokio::test]
+async fn a_partial_that_was_opened_and_closed_without_a_write_is_a_partial_still() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 1000).await;
+    drop(alice.begin_upload("/f", CREATE, b"12345").await);
+    for (intent, length, left) in [(UNKNOWN, None, 5), (APPEND, None, 5), (UNKNOWN, Some(9), 5), (UNKNOWN, Some(3), 3)]
+    {
+        let mut upload = alice.create(&path("/f"), intent, OnAbort::Discard).await.unwrap();
+        if let Some(length) = length {
+            upload.set_len(length).await.unwrap();
+        }
+        upload.commit().await.unwrap();
+        assert_eq!(house.bytes("f"), None, "half a file is under no name");
+        assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (left, left), "{intent:?} {length:?}");
+    }
+    alice.create(&path("/f"), patch(3), OnAbort::Keep).await.unwrap().commit().await.unwrap();
+    assert_eq!(house.bytes("f").unwrap(), b"123", "who said where it goes on has said where it ends");
+}
+
+#[tokio::test]
+async fn going_on_with_a_partial_never_loses_it() {
+    let house = House::new();
+    let alice = house.alice().await;
+    drop(alice.begin_upload("/f", CREATE, b"123").await);
+    let mut upload = alice.create(&path("/f"), patch(3), OnAbort::Discard).await.unwrap();
+    upload.write_at(3, b"4").await.unwrap();
+    drop(upload);
+    assert_eq!(alice.size("/f").await.unwrap(), 4);
 }
 
 #[tokio::test]

@@ -128,6 +128,52 @@ async fn a_rule_below_a_folder_binds_what_is_done_to_the_whole_of_it() {
 }
 
 #[tokio::test]
+async fn a_move_opens_nothing_that_was_closed_where_it_came_from() {
+    let house = House::new();
+    for name in ["in/secret", "in/d/f", "bin/x", "mixed/open/f", "mixed/shut/f"] {
+        house.put(name, b"x");
+    }
+    for folder in ["out", "shown"] {
+        std::fs::create_dir(house.on_disk(folder)).unwrap();
+    }
+    let rules = [
+        ("/in", "write,view,rename"),
+        ("/out", "read,write,view,rename"),
+        ("/bin", "read,write,view,rename,delete"),
+        ("/mixed", "read,write,view,rename"),
+        ("/mixed/shut", "write,view,rename"),
+        ("/shown", "read,view,rename"),
+    ];
+    let rules = rules.map(|(folder, words)| (path(folder), rights(words))).to_vec();
+    let alice = house.open(TreeSpec { rules, otherwise: rights("view"), ..house.tree("alice") }).await;
+    let rename = async |from: &str, to: &str| alice.rename(&path(from), &path(to), Overwrite::Refuse).await;
+    for (from, to) in [
+        ("/in/secret", "/out/secret"),
+        ("/in/d", "/out/d"),
+        ("/out", "/bin/out"),
+        ("/mixed", "/out/mixed"),
+        ("/bin/x", "/shown/x"),
+    ] {
+        assert!(matches!(rename(from, to).await, Err(VfsError::Forbidden { .. })), "{from} {to}");
+    }
+    assert_eq!(house.bytes("in/secret").unwrap(), b"x");
+    rename("/in/secret", "/in/still").await.unwrap();
+    rename("/bin/x", "/in/x").await.unwrap();
+    rename("/mixed/open", "/out/open").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_move_to_another_mount_reads_the_source() {
+    let house = House::new();
+    house.put("f", b"x");
+    let mounts = vec![house.mount("/", "root"), house.mount("/other", "other")];
+    let alice = house.open(TreeSpec { mounts, otherwise: rights("write,view,rename"), ..house.tree("alice") }).await;
+    let moved = alice.rename(&path("/f"), &path("/other/f"), Overwrite::Refuse).await;
+    assert!(matches!(moved, Err(VfsError::Forbidden { .. })));
+    assert_eq!(house.bytes("f").unwrap(), b"x");
+}
+
+#[tokio::test]
 async fn mounts_show_in_listings_cover_what_is_below_and_cannot_be_removed_or_renamed() {
     let house = House::new();
     house.put("pub/hidden", b"of the root's store");

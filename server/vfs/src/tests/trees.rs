@@ -139,3 +139,23 @@ async fn properties_stay_with_the_file_through_rename_copy_and_upload() {
     assert!(matches!(alice.set_properties(&path("/g"), &large).await, Err(VfsError::NoSpace)));
     assert_eq!(alice.properties(&path("/g")).await.unwrap().len(), 1, "all or none");
 }
+
+#[tokio::test]
+async fn a_move_between_mounts_removes_only_what_it_has_copied() {
+    let house = House::new();
+    house.put("f", &vec![7; 40 << 20]);
+    house.put("newer", b"came meanwhile");
+    let mounts = vec![house.mount("/", "root"), house.mount("/other", "other")];
+    let alice = house.open(TreeSpec { mounts, ..house.tree("alice") }).await;
+    let moved = {
+        let alice = alice.clone();
+        tokio::spawn(async move { alice.rename(&path("/f"), &path("/other/f"), Overwrite::Refuse).await })
+    };
+    while std::fs::read_dir(house.dir.path().join("other")).unwrap().next().is_none() {
+        tokio::task::yield_now().await;
+    }
+    std::fs::rename(house.on_disk("newer"), house.on_disk("f")).unwrap();
+    assert!(matches!(moved.await.unwrap(), Err(VfsError::Changed(_))));
+    assert_eq!(house.bytes("f").unwrap(), b"came meanwhile");
+    assert_eq!(alice.size("/other/f").await.unwrap(), 40 << 20);
+}

@@ -164,6 +164,15 @@ impl Client {
         self.hello().await;
     }
 
+    /// A second channel of the session in place of the first, which is given back.
+    pub(super) async fn another_channel(&mut self) -> Engine {
+        let vfs = self.folder.view(all_rights(), "one").await;
+        let engine = Engine::new(vfs, alice(), self.work.clone(), self.stop.listener(), CancellationToken::new());
+        let first = std::mem::replace(&mut self.engine, engine);
+        self.hello().await;
+        first
+    }
+
     async fn hello(&mut self) {
         let reply = self.raw(&Packet::of(kind::INIT).u32(3).finish()).await.unwrap();
         assert_eq!(reply[4], kind::VERSION);

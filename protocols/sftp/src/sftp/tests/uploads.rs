@@ -177,6 +177,57 @@ async fn what_is_set_by_name_meets_one_s_own_upload_under_way() {
 }
 
 #[tokio::test]
+async fn a_length_set_by_another_name_or_on_another_channel_never_meets_the_old_file() {
+    let mut client = Client::new().await;
+    client.put("/a", b"old file").await;
+    std::os::unix::fs::symlink("a", client.on_disk("link")).unwrap();
+    let handle = client.open("/a", PUT | CREATE | TRUNCATE).await.handle();
+    assert!(client.write(&handle, 0, b"abcdef").await.is_ok());
+    let size = |size| Attrs { size: Some(size), ..Attrs::default() };
+    assert!(client.set(kind::SETSTAT, b"/link", size(5)).await.is_ok());
+    let first = client.another_channel().await;
+    assert_eq!(client.set(kind::SETSTAT, b"/a", size(2)).await.code(), 4);
+    assert_eq!(client.bytes("a").unwrap(), b"old file");
+    client.engine = first;
+    assert!(client.close(&handle).await.is_ok());
+    assert_eq!(client.bytes("a").unwrap(), b"abcde");
+}
+
+#[tokio::test]
+async fn an_interrupted_upload_that_is_opened_and_closed_or_cut_by_name_stays_interrupted() {
+    let mut client = Client::new().await;
+    let handle = client.open("/a", PUT | CREATE | TRUNCATE).await.handle();
+    assert!(client.write(&handle, 0, b"first half").await.is_ok());
+    client.engine.end_of_requests();
+    client.reconnect().await;
+    for flags in [PUT, READ | PUT, PUT | CREATE, PUT | CREATE | APPEND] {
+        let handle = client.open("/a", flags).await.handle();
+        assert!(client.close(&handle).await.is_ok());
+        assert_eq!(client.bytes("a"), None, "{flags}");
+    }
+    assert!(client.set(kind::SETSTAT, b"/a", Attrs { size: Some(5), ..Attrs::default() }).await.is_ok());
+    assert_eq!(client.bytes("a"), None);
+    assert_eq!(client.about(kind::STAT, b"/a").await.attrs().size, Some(5));
+}
+
+#[tokio::test]
+async fn who_may_not_look_appends_and_replaces_nothing_by_it() {
+    let mut client = Client::silent("write,delete".parse().unwrap(), usize::MAX).await;
+    client.raw(&crate::sftp::fields::Packet::of(kind::INIT).u32(3).finish()).await.unwrap();
+    std::fs::write(client.on_disk("log"), b"old,").unwrap();
+    for flags in [PUT | CREATE | APPEND, PUT | CREATE] {
+        let handle = client.open("/log", flags).await.handle();
+        assert!(client.write(&handle, 0, b"new,").await.is_ok());
+        assert!(client.close(&handle).await.is_ok());
+    }
+    assert_eq!(client.bytes("log").unwrap(), b"new,new,", "the second wrote in place at 0, as it asked");
+    let handle = client.open("/other", PUT | CREATE).await.handle();
+    assert!(client.write(&handle, 0, b"1").await.is_ok());
+    assert!(client.close(&handle).await.is_ok());
+    assert_eq!(client.bytes("other").unwrap(), b"1");
+}
+
+#[tokio::test]
 async fn without_the_right_nothing_is_opened_for_writing() {
     let mut client = Client::silent("read,view".parse().unwrap(), usize::MAX).await;
     client.raw(&crate::sftp::fields::Packet::of(kind::INIT).u32(3).finish()).await.unwrap();
