@@ -39,7 +39,8 @@ pub enum Intent {
 pub enum OnAbort {
     /// They go (HTTP).
     Discard,
-    /// They stay as the user's partial for `upload_keep`, so that the client can go on (FTP, SFTP).
+    /// They stay as the user's partial for `upload_keep`, so that the client can go on (FTP, SFTP); unless the disk was
+    /// full: a partial would keep it so for everybody.
     Keep,
 }
 
@@ -92,6 +93,8 @@ pub(crate) struct Body {
     /// What an earlier upload left, which nothing was written to yet and whose client has not said where it goes on.
     pub(crate) untouched: bool,
     pub(crate) failed: bool,
+    /// Whether the disk was full: then nothing is kept, since a partial would hold the last of it.
+    pub(crate) no_room: bool,
     /// Whether the user's partial of the name goes with the commit.
     pub(crate) ends_partial: bool,
     /// The only validator that the commit may replace.
@@ -182,7 +185,7 @@ impl Upload {
         let written = body.staged.write_at(at, data).await;
         body.end_write(&self.open, at, data.len() as u64, written.is_ok());
         body.failed = written.is_err();
-        written.map_err(|error| body.place.said(error))
+        written.map_err(|error| body.broke(error))
     }
 
     /// Reads back what was written, for clients that open for both. Returns 0 at the end.
@@ -207,7 +210,7 @@ impl Upload {
         match body.way {
             Way::Staged => {
                 body.charge(length, Held::of(self.open.len()), Extent::Exactly)?;
-                body.staged.set_len(length).await.map_err(|error| body.place.said(error))?;
+                body.staged.set_len(length).await.map_err(|error| body.broke(error))?;
             }
             Way::InPlace => {
                 let held = body.held(&self.open)?;
@@ -248,7 +251,7 @@ impl Upload {
     /// [`VfsError::Backend`].
     pub async fn sync(&mut self) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        body.staged.sync().await.map_err(|error| body.place.said(error))
+        body.staged.sync().await.map_err(|error| body.broke(error))
     }
 
     /// Says whether an upload of `total` bytes has room, by quota and disk, so that a client that announces its length can be
@@ -294,6 +297,17 @@ impl Upload {
         if let Some(body) = &mut self.body {
             body.staged.wrote(offset, length);
             body.end_write(&self.open, offset, length, true);
+        }
+    }
+
+    /// Takes note that putting bytes in through [`Upload::descriptor`] failed, and says it as the other writes do.
+    pub fn broke(&mut self, error: VfsError) -> VfsError {
+        match &mut self.body {
+            Some(body) => {
+                body.failed = true;
+                body.broke(error)
+            }
+            None => error,
         }
     }
 
@@ -345,7 +359,7 @@ impl Upload {
         body.vfs.lives()?;
         body.allowed().await?;
         body.staged.set_facts(self.open.facts());
-        body.staged.settle().await.map_err(|error| body.place.said(error))?;
+        body.staged.settle().await.map_err(|error| body.broke(error))?;
         // The sync may have taken seconds, in which somebody took a lock, or the session ended.
         body.vfs.lives()?;
         body.allowed().await?;
@@ -417,11 +431,18 @@ impl Body {
 
     fn charge(&mut self, length: u64, held: Held, extent: Extent) -> Result<(), VfsError> {
         let length = if extent == Extent::AtLeast { length.max(held.bytes) } else { length };
-        match (&mut self.charge, self.way) {
+        let charged = match (&mut self.charge, self.way) {
             (Some(charge), Way::Staged) => charge.hold(length),
             (Some(charge), Way::InPlace) => charge.grow(length.saturating_sub(held.bytes), held.names),
             (None, _) => Ok(()),
-        }
+        };
+        charged.map_err(|error| self.broke(error))
+    }
+
+    /// What an error of the store is called outside; a full disk is remembered.
+    fn broke(&mut self, error: VfsError) -> VfsError {
+        self.no_room |= matches!(error, VfsError::NoSpace);
+        self.place.said(error)
     }
 
     /// Gives back what a change in place was charged for up to `end` and did not take, or what it took away.
@@ -532,7 +553,8 @@ impl Body {
     fn abort(mut self, path: &VPath, len: u64) {
         let charge = self.charge.take();
         let whole = self.prefix.whole();
-        let keeps = self.on_abort == OnAbort::Keep && whole > 0 && !self.vfs.view.upload_keep.is_zero();
+        let wanted = self.on_abort == OnAbort::Keep && !self.no_room;
+        let keeps = wanted && whole > 0 && !self.vfs.view.upload_keep.is_zero();
         if self.way == Way::Staged && keeps {
             match (self.staged.keep(&self.key, whole), charge) {
                 (Some(kept), Some(charge)) => charge.keep(&kept),

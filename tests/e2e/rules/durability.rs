@@ -135,8 +135,9 @@ fn a_full_disk_is_told_as_a_failure_and_the_old_file_stays() {
     outer.arg(inner.get_program()).args(inner.get_args());
     outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     house.serve_by(outer);
-    let (small, large) = (house.scratch("small"), house.scratch("large"));
+    let (small, third, large) = (house.scratch("small"), house.scratch("third"), house.scratch("large"));
     fs::write(&small, "the old file").unwrap();
+    fs::write(&third, vec![2; 3 << 19]).unwrap();
     fs::write(&large, vec![1; 6 << 20]).unwrap();
     for client in every_door(&house) {
         let name = format!("{}.bin", client.name());
@@ -146,9 +147,9 @@ fn a_full_disk_is_told_as_a_failure_and_the_old_file_stays() {
         let back = house.scratch("back");
         client.get(&house, &user.with_password(), &name, &back).must_be_granted(client.name());
         assert_eq!(fs::read_to_string(&back).unwrap(), "the old file", "{}", client.name());
-        // The room of the failed upload is free again, or the next door's small file would not fit.
+        // The room of the failed upload is free again: a third of the disk fits, whatever its name.
         client
-            .put(&house, &user.with_password(), &small, &name)
+            .put(&house, &user.with_password(), &third, "third.bin")
             .must_be_granted(format!("{} after the failure", client.name()));
     }
 }

@@ -147,9 +147,12 @@ impl Writing<'_> {
                 Ok(0) => return Err(VfsError::Interrupted.into()),
                 Ok(moved) => left = left.saturating_sub(moved),
                 Err(Errno::INTR) => {}
-                Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => return Err(VfsError::NoSpace.into()),
                 Err(errno) => {
-                    return Err(VfsError::Backend { action: lockgate_vfs::Action::Write, source: errno.into() }.into());
+                    let error = match errno {
+                        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => VfsError::NoSpace,
+                        other => VfsError::Backend { action: lockgate_vfs::Action::Write, source: other.into() },
+                    };
+                    return Err(self.upload.broke(error).into());
                 }
             }
         }
