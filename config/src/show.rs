@@ -7,7 +7,7 @@ use crate::{
     keypath::KeyPath,
     keys::{self, KEYS, PrefKey, VECTORS},
     locate,
-    prefs::{ListenerKind, Words as _, entries, entry_label, given, is_secret_setting},
+    prefs::{ListenerKind, Words as _, given, is_secret_setting},
     secret::{MASK, SecretText, sounds_secret},
     tree::{Element, Tree},
     url::ServiceUrl,
@@ -221,13 +221,4 @@ fn may_hold_secret(body: &str) -> bool {
         .iter()
         .fold(body.to_ascii_lowercase(), |text, variable| text.replace(&format!("{{{variable}}}"), ""));
     ["pass", "secret", "token", "key", "auth", "pwd", "sid"].iter().any(|word| plain.contains(word))
-}
-
-/// The labels of the plugins in a document, for listings.
-#[must_use]
-pub fn plugin_labels(tree: &Tree) -> Vec<String> {
-    tree.root()
-        .child("plugins")
-        .map(|plugins| entries(plugins).into_iter().map(entry_label).collect())
-        .unwrap_or_default()
 }

@@ -3,13 +3,18 @@
 //! Blanks around a value and upper case in words are forgiven, because they cannot mean anything else. Everything that
 //! could mean two things is refused.
 
+mod passive;
+mod reply;
+
+pub use passive::{PassiveAddress, PassiveAddresses, PassivePorts};
+
 use crate::{
     secret::SecretText,
     url::{ServiceUrl, any_of, is_host},
 };
 use ipnet::IpNet;
 use lockgate_model::{ByteSize, ProtocolSet};
-use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 /// The type of a value, with its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub enum Kind {
     Line,
     /// Text of any number of lines.
     Text,
+    /// A reply of FTP, of a few lines, with these variables in it.
+    Reply(&'static [&'static str]),
     /// A comma-separated list of protocols.
     Protocols,
     /// A comma-separated list of names in lower case; not empty.
@@ -56,7 +63,7 @@ pub enum Kind {
     Networks,
     /// An IP address to listen on; `lookup` stands for every IPv4 address.
     Address,
-    /// The address told to passive clients: an IP address, a host name, or `auto`.
+    /// The addresses told to passive clients: an IP address, a host name or `auto`, for all or by the client's network.
     Advertised,
     /// A range of ports, `50000-50099`; `0` for any free port.
     Ports,
@@ -111,7 +118,7 @@ pub enum Value {
     /// An address to listen on.
     Address(IpAddr),
     /// An address to tell.
-    Advertised(PassiveAddress),
+    Advertised(PassiveAddresses),
     /// Passive ports.
     Ports(PassivePorts),
     /// Where a code is sent.
@@ -120,26 +127,6 @@ pub enum Value {
     Url(ServiceUrl),
     /// A secret.
     Secret(SecretText),
-}
-
-/// The ports of passive data connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PassivePorts {
-    /// Whatever the system gives.
-    Any,
-    /// One of these.
-    Range(RangeInclusive<u16>),
-}
-
-/// The address that passive clients are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PassiveAddress {
-    /// The one the control connection came in on.
-    FromConnection,
-    /// This one.
-    Ip(IpAddr),
-    /// What this name resolves to.
-    Host(String),
 }
 
 /// Where `otp_url` sends a code.
@@ -203,12 +190,13 @@ impl Kind {
             Self::Word(words) => any_of(words, ""),
             Self::Line => "one line of text".to_owned(),
             Self::Text => "text".to_owned(),
+            Self::Reply(_) => "text of at most 40 lines of 400 bytes, without control characters".to_owned(),
             Self::Protocols => "a comma-separated list of ftp, ftps, sftp, http, https, webdav".to_owned(),
             Self::Channels => "a comma-separated list of channel names, for example totp,sms,email".to_owned(),
             Self::List => "a comma-separated list".to_owned(),
             Self::Networks => "a comma-separated list of networks, for example 192.0.2.0/24,2001:db8::/32".to_owned(),
             Self::Address => "an IP address, for example 0.0.0.0 or ::".to_owned(),
-            Self::Advertised => "an IP address, a host name or auto".to_owned(),
+            Self::Advertised => "an IP address, a host name or auto; with commas, others as NETWORK=ADDRESS".to_owned(),
             Self::Ports => "a range of ports such as 50000-50099, or 0 for any free port".to_owned(),
             Self::HostPort => "a host name or address, with or without :port".to_owned(),
             Self::Mailbox => "one email address, for example codes@example.com".to_owned(),
@@ -249,14 +237,15 @@ impl Kind {
             Self::Line if trimmed.chars().any(char::is_control) => return Err(unfit()),
             Self::Line => Value::Text(trimmed.to_owned()),
             Self::Text => Value::Text(text.to_owned()),
+            Self::Reply(variables) => Value::Text(reply::reply(text, variables)?),
             Self::Protocols => Value::Protocols(protocols(trimmed)?),
             Self::Channels => Value::List(channels(trimmed)?),
             Self::List => Value::List(words(trimmed)?),
             Self::Networks => Value::Networks(networks(trimmed)?),
             Self::Address if trimmed.eq_ignore_ascii_case("lookup") => Value::Address(IpAddr::from([0, 0, 0, 0])),
             Self::Address => Value::Address(trimmed.parse().map_err(|_| unfit())?),
-            Self::Advertised => Value::Advertised(advertised(trimmed).ok_or_else(unfit)?),
-            Self::Ports => Value::Ports(ports(trimmed).ok_or_else(unfit)?),
+            Self::Advertised => Value::Advertised(passive::advertised(trimmed)?),
+            Self::Ports => Value::Ports(passive::ports(trimmed).ok_or_else(unfit)?),
             Self::HostPort => Value::Text(host_port(trimmed).ok_or_else(unfit)?.to_owned()),
             Self::Mailbox => Value::Text(mailbox(trimmed).ok_or_else(unfit)?.to_owned()),
             Self::SendTarget => Value::Target(send_target(trimmed)?),
@@ -295,7 +284,7 @@ impl Kind {
             Self::Protocols => Value::Protocols(ProtocolSet::NONE),
             Self::Networks => Value::Networks(Vec::new()),
             Self::List | Self::Paths => Value::List(Vec::new()),
-            Self::Advertised => Value::Advertised(PassiveAddress::FromConnection),
+            Self::Advertised => Value::Advertised(PassiveAddresses::all(PassiveAddress::FromConnection)),
             _ => Value::Nothing,
         }
     }
@@ -408,28 +397,6 @@ fn network(word: &str) -> Result<IpNet, Mistake> {
             net.addr()
         ),
     ))
-}
-
-fn advertised(text: &str) -> Option<PassiveAddress> {
-    if ["auto", "lookup"].iter().any(|word| text.eq_ignore_ascii_case(word)) {
-        return Some(PassiveAddress::FromConnection);
-    }
-    match text.parse() {
-        Ok(ip) => Some(PassiveAddress::Ip(ip)),
-        Err(_) => is_host(text).then(|| PassiveAddress::Host(text.to_ascii_lowercase())),
-    }
-}
-
-fn ports(text: &str) -> Option<PassivePorts> {
-    if text == "0" {
-        return Some(PassivePorts::Any);
-    }
-    let port = |part: &str| number(part.trim(), 1, 65_535).and_then(|port| u16::try_from(port).ok());
-    let (low, high) = match text.split_once('-') {
-        Some((low, high)) => (port(low)?, port(high)?),
-        None => (port(text)?, port(text)?),
-    };
-    (low <= high).then_some(PassivePorts::Range(low..=high))
 }
 
 fn host_port(text: &str) -> Option<&str> {

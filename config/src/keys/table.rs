@@ -5,13 +5,13 @@
 use super::{Alias, Fallback, Owner, PrefKey, Section, Takes};
 use crate::{
     numbers::{self, DAY, HOUR, MINUTE, SECOND},
-    prefs::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, TlsMinimum, Verb},
+    prefs::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, SessionReuse, TlsMinimum, Verb},
     values::Kind,
 };
 use Fallback::{Depends, Nothing, Number, Required, Switch as Default, Text as Str};
 use Kind::{
     Address, Advertised, Channels, ExactSwitch, FileName, HostPort, Line, List, Mailbox, Networks, Path, Paths, Ports,
-    Protocols, Secret, SendBody, SendTarget, Sha256, Store, Switch, Text, Url, Word,
+    Protocols, Reply, Secret, SendBody, SendTarget, Sha256, Store, Switch, Text, Url, Word,
 };
 
 const FTP: &[ListenerKind] = &[ListenerKind::Ftp];
@@ -19,6 +19,9 @@ const FTP_OR_FTPS: &[ListenerKind] = &[ListenerKind::Ftp, ListenerKind::Ftps];
 const SFTP: &[ListenerKind] = &[ListenerKind::Sftp];
 const WEB: &[ListenerKind] = &[ListenerKind::Http, ListenerKind::Https];
 const UNDER_TLS: &[ListenerKind] = &[ListenerKind::Ftp, ListenerKind::Ftps, ListenerKind::Https, ListenerKind::Dmz];
+/// What stands for something in a text that strangers are shown, and in one for users.
+const STRANGERS: &[&str] = &["client_ip", "protocol"];
+const USERS: &[&str] = &["client_ip", "protocol", "user_name"];
 const ALL_PROTOCOLS: &str = "ftp,ftps,sftp,http,https,webdav";
 
 /// Every key, by chapter, in the order of the reference.
@@ -85,13 +88,17 @@ pub static KEYS: &[PrefKey] = &[
     crush(Section::Listeners, "server_list[].explicit_tls", Switch, Default(true), "FTP: whether AUTH TLS is offered.").guards().only(FTP),
     crush(Section::Listeners, "server_list[].require_secure", Switch, Default(false), "FTP: whether logging in and moving files need AUTH TLS and protected data connections.").guards().only(FTP),
     crush(Section::Listeners, "server_list[].pasv_ports", Ports, Str("50000-50099"), "FTP and FTPS: the ports of passive data connections; 0 takes any free one.").only(FTP_OR_FTPS),
-    crush(Section::Listeners, "server_list[].server_ip", Advertised, Str("auto"), "FTP and FTPS: the address told to passive clients; auto takes the one of the control connection.").only(FTP_OR_FTPS),
+    crush(Section::Listeners, "server_list[].server_ip", Advertised, Str("auto"), "FTP and FTPS: the address told to passive clients; auto takes the one of the control connection. Entries NETWORK=ADDRESS hold for clients of a network, the smallest that fits. A host name is looked up when the listener opens and every five minutes.").only(FTP_OR_FTPS),
+    own(Section::Listeners, "server_list[].pasv_direct", Switch, Default(false), "FTP and FTPS behind a proxy: whether data connections may come straight from the client's address; otherwise they too come from the proxy and begin with a PROXY header.").guards().only(FTP_OR_FTPS),
+    crush(Section::Listeners, "server_list[].ftp_welcome_message", Reply(STRANGERS), Depends("ftp_welcome_message of the server"), "FTP and FTPS: the greeting of this listener.").only(FTP_OR_FTPS),
     crush(Section::Listeners, "server_list[].allow_webdav", Switch, Default(true), "HTTP and HTTPS: whether WebDAV is served below /dav/.").guards().only(WEB),
     own(Section::Listeners, "server_list[].scp_legacy", Switch, Default(false), "SFTP: whether the old scp protocol (scp -O) is served.").guards().only(SFTP),
     own(Section::Listeners, "server_list[].proxy_protocol", Networks, Nothing, "Networks whose PROXY protocol header is believed; from everywhere else none is read.").guards(),
     own(Section::Listeners, "server_list[].trusted_proxies", Networks, Nothing, "HTTP and HTTPS: networks whose X-Forwarded-For is believed.").guards().only(WEB),
     own(Section::Listeners, "server_list[].tls_cert", Path, Depends("tls_cert of the server"), "The certificate chain of this listener, PEM.").guards().only(UNDER_TLS),
     own(Section::Listeners, "server_list[].tls_key", Path, Depends("tls_key of the server"), "The private key of this listener, PEM.").guards().only(UNDER_TLS),
+    own(Section::Listeners, "server_list[].tls_client_ca", Path, Nothing, "FTP and FTPS: certificates of the authorities, PEM, whose certificates of clients are a first factor; without it clients are asked for none.").guards().only(FTP_OR_FTPS),
+    own(Section::Listeners, "server_list[].tls_client_crl", Path, Nothing, "FTP and FTPS: the authorities' lists of revoked certificates, PEM; one of each authority that signs must be there and in date, or no certificate of it counts.").guards().only(FTP_OR_FTPS),
     own(Section::Listeners, "server_list[].max_connections", count(0, 1_000_000), Number(0), "Connections of this listener at once; 0 sets no limit of its own."),
     crush(Section::Listeners, "server_list[].ciphers", List, Nothing, "The cipher suites this listener may use; without it the safe ones of the TLS or SSH library.").guards().not_yet(),
     // Logging in
@@ -123,8 +130,12 @@ pub static KEYS: &[PrefKey] = &[
     own(Section::Doors, "idle_timeout", millis(SECOND, DAY), Number(10 * MINUTE), "An FTP or SFTP session without a command or a moving transfer ends after this, in milliseconds; web sessions have times of their own."),
     own(Section::Doors, "ftp_command_limit", size(512, 1 << 20), Number(numbers::FTP_COMMAND_LIMIT), "The longest FTP command line, in bytes.").guards(),
     own(Section::Doors, "otp_ftp_prompt", Word(FtpPrompt::WORDS), Str("compound"), "How FTP asks for a code: not at all, so that it comes with the password after a colon, or with 332 after a right password, answered by ACCT, which tells that the password was right.").guards(),
-    own(Section::Doors, "require_session_reuse", Switch, Default(false), "FTP and FTPS: whether data connections under TLS must resume the TLS session of their own control connection. Safest, but some clients cannot, or not each time.").guards(),
+    own(Section::Doors, "require_session_reuse", Word(SessionReuse::WORDS), Str("auto"), "FTP and FTPS: whether data connections under TLS must resume the TLS session of their control connection: always, never, or once the client has shown that it can each time.").guards(),
     own(Section::Doors, "ftp_active_mode", Switch, Default(false), "FTP and FTPS: whether PORT and EPRT are obeyed, to the client's own address only.").guards(),
+    crush(Section::Doors, "ftp_welcome_message", Reply(STRANGERS), Depends("Lockgate ready"), "The greeting of FTP and FTPS; {client_ip} and {protocol} stand for the client's address and ftp or ftps, and where users may need a code one more line says how to give it."),
+    own(Section::Doors, "ftp_login_message", Reply(USERS), Depends("Logged in"), "What FTP and FTPS say to a user who has logged in; {user_name} is the name."),
+    own(Section::Doors, "ftp_goodbye_message", Reply(USERS), Depends("Goodbye"), "What FTP and FTPS say at the end; {user_name} is empty where nobody has logged in."),
+    own(Section::Doors, "ftp_denied_message", Reply(STRANGERS), Depends("Login incorrect"), "What FTP and FTPS say to everybody who is not let in, whatever the reason."),
     own(Section::Doors, "ssh_host_keys", Paths, Str("keys/ssh_host_ed25519_key"), "The private host keys, the preferred one first.").guards(),
     own(Section::Doors, "ssh_banner", Text, Nothing, "Text that SSH clients are shown before they log in."),
     own(Section::Doors, "ssh_rsa_user_keys", Switch, Default(true), "Whether users may log in with RSA keys (SHA-2 signatures only).").guards(),

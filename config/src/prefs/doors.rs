@@ -2,7 +2,7 @@
 
 use super::{
     reader::Reader,
-    words::{Durability, FtpPrompt, TlsMinimum},
+    words::{Durability, FtpPrompt, SessionReuse, TlsMinimum},
 };
 use crate::{secret::SecretText, url::ServiceUrl};
 use lockgate_model::ByteSize;
@@ -16,9 +16,17 @@ pub struct Ftp {
     /// `otp_ftp_prompt`: how a code is asked for.
     pub prompt: FtpPrompt,
     /// `require_session_reuse`: whether data connections must resume the control connection's TLS session.
-    pub session_reuse: bool,
+    pub session_reuse: SessionReuse,
     /// `ftp_active_mode`: whether `PORT` and `EPRT` are obeyed.
     pub active_mode: bool,
+    /// `ftp_welcome_message`: the greeting, in lines.
+    pub welcome: Option<String>,
+    /// `ftp_login_message`: what a user hears who has logged in.
+    pub logged_in: Option<String>,
+    /// `ftp_goodbye_message`.
+    pub goodbye: Option<String>,
+    /// `ftp_denied_message`: what everybody hears who is not let in, whatever the reason.
+    pub denied: Option<String>,
 }
 
 /// SSH.
@@ -114,8 +122,12 @@ pub(super) fn read_ftp(top: &mut Reader<'_>) -> Ftp {
     Ftp {
         command_limit: top.size("ftp_command_limit"),
         prompt: top.word("otp_ftp_prompt", FtpPrompt::Compound),
-        session_reuse: top.switch("require_session_reuse"),
+        session_reuse: top.word("require_session_reuse", SessionReuse::Always),
         active_mode: top.switch("ftp_active_mode"),
+        welcome: top.text("ftp_welcome_message"),
+        logged_in: top.text("ftp_login_message"),
+        goodbye: top.text("ftp_goodbye_message"),
+        denied: top.text("ftp_denied_message"),
     }
 }
 

@@ -5,7 +5,7 @@
 use super::{items, reader::Findings, reader::Reader, survey::survey, words::ListenerKind};
 use crate::{
     tree::{Element, Place},
-    values::{PassiveAddress, PassivePorts},
+    values::{PassiveAddress, PassiveAddresses, PassivePorts},
 };
 use ipnet::IpNet;
 use std::{
@@ -29,7 +29,11 @@ pub struct Listener {
     /// `pasv_ports` (FTP, FTPS).
     pub passive_ports: PassivePorts,
     /// `server_ip` (FTP, FTPS).
-    pub passive_address: PassiveAddress,
+    pub passive_addresses: PassiveAddresses,
+    /// `pasv_direct` (FTP, FTPS): whether data connections may come past the proxy.
+    pub passive_direct: bool,
+    /// `ftp_welcome_message` (FTP, FTPS); `None` takes the server's.
+    pub welcome: Option<String>,
     /// `allow_webdav` (HTTP, HTTPS).
     pub allow_webdav: bool,
     /// `scp_legacy` (SFTP).
@@ -40,6 +44,8 @@ pub struct Listener {
     pub trusted_proxies: Vec<IpNet>,
     /// `tls_cert` and `tls_key`; `None` takes the server's.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// `tls_client_ca` and `tls_client_crl` (FTP, FTPS): whose certificates of clients count.
+    pub client_trust: Option<(PathBuf, Option<PathBuf>)>,
     /// `max_connections`; `None` sets no limit of its own.
     pub max_connections: Option<u32>,
     /// `ciphers`; empty takes the safe ones of the library.
@@ -53,6 +59,7 @@ pub(super) fn read(root: &Element, findings: &mut Findings) -> Vec<Listener> {
         let mut reader = Reader::item(item, "server_list", index, findings);
         let listener = read_one(&mut reader);
         check_security(&listener, &mut reader);
+        warn_of_what_is_void(&listener, &mut reader);
         reader.warn_of_idle_keys(listener.kind);
         let place = reader.place("port").or(Some(item.place()));
         check_ports(index, &listener, place, &listeners, findings);
@@ -72,6 +79,15 @@ fn read_one(reader: &mut Reader<'_>) -> Listener {
         (Some(_), None) => incomplete(reader, "tls_cert", "tls_key"),
         (None, Some(_)) => incomplete(reader, "tls_key", "tls_cert"),
     };
+    let client_trust = match (reader.path_value("tls_client_ca"), reader.path_value("tls_client_crl")) {
+        (Some(authorities), revoked) => Some((authorities, revoked)),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let (place, key) = (reader.place("tls_client_crl"), reader.path("tls_client_crl"));
+            reader.findings.conflict(place, key, "is set without tls_client_ca", "name the authorities, or remove it");
+            None
+        }
+    };
     let limit: u32 = reader.count("max_connections");
     Listener {
         kind: reader.word("serverType", ListenerKind::Dmz),
@@ -80,12 +96,15 @@ fn read_one(reader: &mut Reader<'_>) -> Listener {
         explicit_tls: reader.switch("explicit_tls"),
         require_secure: reader.switch("require_secure"),
         passive_ports: reader.ports("pasv_ports"),
-        passive_address: reader.advertised("server_ip"),
+        passive_addresses: reader.advertised("server_ip"),
+        passive_direct: reader.switch("pasv_direct"),
+        welcome: reader.text("ftp_welcome_message"),
         allow_webdav: reader.switch("allow_webdav"),
         scp_legacy: reader.switch("scp_legacy"),
         proxy_protocol: reader.networks("proxy_protocol"),
         trusted_proxies: reader.networks("trusted_proxies"),
         certificate,
+        client_trust,
         max_connections: (limit > 0).then_some(limit),
         ciphers: reader.list("ciphers"),
     }
@@ -112,6 +131,36 @@ fn check_security(listener: &Listener, reader: &mut Reader<'_>) {
     };
     let (place, key) = (reader.place("require_secure"), reader.path("require_secure"));
     reader.findings.conflict(place, key, problem, advice);
+}
+
+/// Keys of FTP that are right by themselves and say nothing beside the others.
+fn warn_of_what_is_void(listener: &Listener, reader: &mut Reader<'_>) {
+    if !is_ftp(listener.kind) {
+        return;
+    }
+    let told = &listener.passive_addresses;
+    let six = |address: &PassiveAddress| matches!(address, PassiveAddress::Ip(IpAddr::V6(_)));
+    let void = [
+        (
+            "tls_client_ca",
+            listener.client_trust.is_some() && listener.kind == ListenerKind::Ftp && !listener.explicit_tls,
+            "has no effect while explicit_tls is false",
+        ),
+        (
+            "pasv_direct",
+            listener.passive_direct && listener.proxy_protocol.is_empty(),
+            "has no effect without proxy_protocol: data connections come from the client's address anyhow",
+        ),
+        (
+            "server_ip",
+            six(&told.otherwise) || told.by_network.iter().any(|(_, address)| six(address)),
+            "has an IPv6 address, which PASV cannot tell: it counts as auto",
+        ),
+    ];
+    for (key, _, text) in void.into_iter().filter(|(_, holds, _)| *holds) {
+        let (place, path) = (reader.place(key), reader.path(key));
+        reader.findings.warn(place, path, text);
+    }
 }
 
 fn check_ports(

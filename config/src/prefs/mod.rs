@@ -21,7 +21,7 @@ pub use listeners::Listener;
 pub use mail::{EmailTemplate, Mail, MailTls};
 pub use plugins::{PluginEntry, PluginLimits, PluginSetting, SettingValue};
 pub use second_factor::{CodeRequest, SecondFactor, SendLimits};
-pub use words::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, TlsMinimum, Verb, Words};
+pub use words::{Durability, Enforce, Enrolment, FtpPrompt, ListenerKind, SessionReuse, TlsMinimum, Verb, Words};
 
 pub(crate) use plugins::{entries, entry_label, is_entry, is_secret_setting, setting_label};
 pub(crate) use reader::given;

@@ -9,7 +9,7 @@ use crate::{
     secret::SecretText,
     tree::{Element, Place},
     url::ServiceUrl,
-    values::{Kind, Mistake, PassiveAddress, PassivePorts, SendTarget, Value},
+    values::{Kind, Mistake, PassiveAddress, PassiveAddresses, PassivePorts, SendTarget, Value},
 };
 use ipnet::IpNet;
 use lockgate_model::{ByteSize, ProtocolSet};
@@ -171,10 +171,10 @@ impl<'r> Reader<'r> {
         }
     }
 
-    pub(super) fn advertised(&mut self, name: &'static str) -> PassiveAddress {
+    pub(super) fn advertised(&mut self, name: &'static str) -> PassiveAddresses {
         match self.value(name) {
             Value::Advertised(address) => address,
-            _ => PassiveAddress::FromConnection,
+            _ => PassiveAddresses::all(PassiveAddress::FromConnection),
         }
     }
 

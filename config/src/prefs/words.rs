@@ -73,6 +73,18 @@ words! {
 }
 
 words! {
+    /// Whether data connections must resume the TLS session of their control connection (`require_session_reuse`).
+    SessionReuse {
+        /// Where the client has shown that it can each time.
+        Auto = "auto",
+        /// Always.
+        Always = "true",
+        /// Never.
+        Never = "false",
+    }
+}
+
+words! {
     /// The method of the request that sends a code (`otp_url_verb`).
     Verb {
         /// POST.

@@ -5,7 +5,10 @@
 
 mod arguments;
 
-use crate::reply::{Reply, say};
+use crate::{
+    deflate::Level as Squeeze,
+    reply::{Reply, say},
+};
 use arguments::{
     active_address, digest, epsv, extended_address, host, mlst_facts, number, octal, range, stamp_and_name, text, utime,
 };
@@ -80,7 +83,7 @@ pub(crate) enum Inside {
     Rest(u64),
     Allo(u64),
     Type(Representation),
-    Mode,
+    Mode(Mode),
     Stru,
     Pasv,
     Epsv(Option<Family>),
@@ -94,6 +97,8 @@ pub(crate) enum Inside {
     Avbl(Option<Name>),
     OptsMlst(Shown),
     OptsHash(Option<Digest>),
+    /// `OPTS MODE Z`: the level from now on, where one is named.
+    OptsModeZ(Option<Squeeze>),
     SiteChmod(u32, Name),
     SiteUtime(SystemTime, Name),
     SiteHelp,
@@ -110,11 +115,29 @@ pub(crate) enum Rows {
     Facts,
 }
 
+impl Rows {
+    /// The command that asks for it.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Long => "LIST",
+            Self::Names => "NLST",
+            Self::Facts => "MLSD",
+        }
+    }
+}
+
 /// `TYPE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Representation {
     Ascii,
     Image,
+}
+
+/// `MODE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Stream,
+    Deflate,
 }
 
 /// Address family of RFC 2428.
@@ -269,6 +292,7 @@ fn open(verb: &str, argument: &[u8]) -> Result<Option<Open>, Reply> {
         "AUTH" => match word.as_slice() {
             b"TLS" | b"TLS-C" => Open::Auth { private: false },
             b"SSL" | b"TLS-P" => Open::Auth { private: true },
+            b"" => return Err(say::ARGUMENT_WANTED),
             _ => return Err(say::ONLY_TLS),
         },
         "PBSZ" => number(argument).map(|_| Open::Pbsz)?,
@@ -307,6 +331,10 @@ fn options(argument: &[u8]) -> Result<Command, Fault> {
             Some(digest) => Ok(Command::Inside(Inside::OptsHash(Some(digest)))),
             None => Err(refused(say::NO_SUCH_DIGEST, true)),
         },
+        b"MODE" => match arguments::mode_options(how) {
+            Ok(level) => Ok(Command::Inside(Inside::OptsModeZ(level))),
+            Err(reply) => Err(refused(reply, true)),
+        },
         _ => Err(refused(say::NO_SUCH_OPTION, false)),
     }
 }
@@ -339,7 +367,12 @@ fn inside(verb: &str, argument: &[u8]) -> Result<Inside, Reply> {
         "REST" => Inside::Rest(number(argument)?),
         "ALLO" => Inside::Allo(number(split(argument).0)?),
         "TYPE" => Inside::Type(arguments::representation(argument)?),
-        "MODE" => arguments::only(argument, b"S", Inside::Mode, say::ONLY_STREAM)?,
+        "MODE" => match argument.trim_ascii() {
+            b"" => return Err(say::ARGUMENT_WANTED),
+            b"S" | b"s" => Inside::Mode(Mode::Stream),
+            b"Z" | b"z" => Inside::Mode(Mode::Deflate),
+            _ => return Err(say::ONLY_S_AND_Z),
+        },
         "STRU" => arguments::only(argument, b"F", Inside::Stru, say::ONLY_FILE)?,
         "PASV" => Inside::Pasv,
         "EPSV" => epsv(argument)?,

@@ -8,11 +8,12 @@
 use crate::{
     line::{Line, Lines},
     reply::Reply,
-    tls::{SessionTag, accept_control},
+    ties::{Kin, SessionReuse},
+    tls::{DataGuard, Protected, accept_control},
 };
 use lockgate_net::TlsMaterial;
 use rustix::net::RecvFlags;
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -107,17 +108,32 @@ impl Control {
         timeout(self.patience, sent).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Puts the connection under TLS. What came in clear is forgotten.
+    /// Puts the connection under TLS. What came in clear is forgotten. What its data connections are protected by comes back,
+    /// and the subject that the client proved with a certificate.
     ///
     /// # Errors
     /// What the handshake says; the connection is of no more use then.
-    pub(crate) async fn protect(&mut self, tls: &TlsMaterial, tag: SessionTag, limit: Duration) -> io::Result<()> {
+    pub(crate) async fn protect(
+        &mut self,
+        tls: &TlsMaterial,
+        reuse: (SessionReuse, &Kin),
+        limit: Duration,
+    ) -> io::Result<(DataGuard, Option<Arc<str>>)> {
         self.lines.clear();
         let Wire::Plain(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        self.wire = Wire::Tls(Box::new(accept_control(tls, stream, tag, limit).await?));
-        Ok(())
+        let Protected { stream, guard, subject } = accept_control(tls, stream, reuse, limit).await?;
+        self.wire = Wire::Tls(Box::new(stream));
+        Ok((guard, subject))
+    }
+
+    /// The subject that the client proved with a certificate, where it counts at this moment.
+    pub(crate) fn client_subject(&self, tls: &TlsMaterial) -> Option<Arc<str>> {
+        match &self.wire {
+            Wire::Tls(stream) => tls.client_subject(stream.get_ref().1).map(Arc::from),
+            Wire::Plain(_) | Wire::Gone => None,
+        }
     }
 
     /// Closes in order, and takes a little of what is still coming so that the last reply is not lost to a reset.

@@ -17,7 +17,8 @@ use crate::{
     porter::{Ended, Guest, Question},
     reply::{Reply, say},
     room::{Next, Protection, Room},
-    tls::{DataGuard, Reuse, SessionTag},
+    texts::Whom,
+    tls::DataGuard,
 };
 use lockgate_model::{Conversation, Door, Origin, Protocol};
 use lockgate_net::{Connection, Stop, Stranger};
@@ -50,11 +51,17 @@ pub(crate) struct Talk {
     ways: Ways,
     /// There once TLS is in use.
     guard: Option<DataGuard>,
+    /// The subject that the client proved with a certificate, when it was last looked at.
+    certificate: Option<Arc<str>>,
+    /// The certificate was enough, and no password was asked for.
+    needs_no_password: bool,
     /// `PBSZ` was said.
     sized: bool,
     level: Level,
     stage: Stage,
     wrong_tries: u32,
+    /// What came as an answer and could be none.
+    no_answers: u32,
     unknown_words: u32,
     /// Lines that came during a transfer.
     held: VecDeque<Line>,
@@ -70,14 +77,31 @@ enum Stage {
 #[derive(Default)]
 struct Visitor {
     name: Option<String>,
-    question: Option<Box<dyn Question>>,
+    question: Option<Asked>,
+}
+
+/// What was asked of a visitor and is not answered yet.
+struct Asked {
+    question: Box<dyn Question>,
+    prompt: String,
+    /// Which command answers it.
+    by: By,
+}
+
+/// The command that answers a question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// `PASS`: a certificate stood in for the password.
+    Pass,
+    /// `ACCT`; true where a certificate stood in for the password, which a client may send all the same.
+    Acct { certificate: bool },
 }
 
 /// What an open command leads to.
 enum Act {
     Say(Reply),
-    /// A login.
-    Enter(Ended),
+    /// A login, and what is said to it.
+    Enter(Ended, Reply),
     /// `REIN`.
     Leave,
     /// `AUTH`.
@@ -107,10 +131,13 @@ impl Talk {
             stop,
             ways: Ways { peer, local, here },
             guard: None,
+            certificate: None,
+            needs_no_password: false,
             sized: false,
             level: Level::Clear,
             stage: Stage::Visitor(Visitor::default()),
             wrong_tries: 0,
+            no_answers: 0,
             unknown_words: 0,
             held: VecDeque::new(),
             house,
@@ -125,6 +152,7 @@ impl Talk {
         tracing::debug!(%peer, ?farewell, "an FTP connection ends");
         // The session goes before the last word: whoever hears it can count on that.
         self.stage = Stage::Visitor(Visitor::default());
+        self.guard = None;
         if let Farewell::Said(reply) = farewell
             && self.control.say(&reply).await.is_ok()
         {
@@ -138,7 +166,7 @@ impl Talk {
             self.level = Level::Private;
             self.sized = true;
         }
-        let greeting = if self.house.tells_of_codes() { say::GREETING_WITH_CODE } else { say::GREETING };
+        let greeting = self.house.settings.texts.greeting(self.whom(), self.house.tells_of_codes());
         self.say(ends, &greeting).await?;
         loop {
             let line = self.next_line(ends).await?;
@@ -207,9 +235,9 @@ impl Talk {
     async fn act(&mut self, ends: &mut Ends, command: Open) -> Result<(), Farewell> {
         match ends.race(self.open(command)).await? {
             Act::Say(reply) => self.say(ends, &reply).await,
-            Act::Enter(ended) => {
+            Act::Enter(ended, welcome) => {
                 ends.follow(ended);
-                self.say(ends, &say::LOGGED_IN).await
+                self.say(ends, &welcome).await
             }
             Act::Leave => {
                 ends.forget();
@@ -294,15 +322,11 @@ impl Talk {
     /// Puts the connection under TLS and forgets what was said before.
     async fn protect(&mut self) -> Result<(), Farewell> {
         self.stage = Stage::Visitor(Visitor::default());
-        let made = async {
-            let tag = SessionTag::new()?;
-            self.control.protect(&self.house.tls, tag, HANDSHAKE).await?;
-            let reuse = if self.house.settings.require_session_reuse { Reuse::Demanded } else { Reuse::Offered };
-            std::io::Result::Ok(DataGuard::new(&self.house.tls, tag, reuse))
-        };
-        match made.await {
-            Ok(guard) => {
+        let reuse = (self.house.settings.session_reuse, &self.house.kin);
+        match self.control.protect(&self.house.tls, reuse, HANDSHAKE).await {
+            Ok((guard, certificate)) => {
                 self.guard = Some(guard);
+                self.certificate = certificate;
                 Ok(())
             }
             Err(error) => {
@@ -312,21 +336,37 @@ impl Talk {
         }
     }
 
-    /// Lets a guest in.
-    fn welcome(&mut self, guest: Guest, ended: Ended) -> Act {
+    /// Lets a guest in, with the code for how they proved who they are.
+    fn welcome(&mut self, guest: Guest, ended: Ended, code: u16) -> Act {
         self.stranger.admit();
+        if let Some(guard) = &self.guard {
+            guard.belong_to(&guest.name, self.ways.peer.ip());
+        }
         self.stage = Stage::Guest(Box::new(Room::new(Arc::clone(&self.house), guest, self.ways)));
-        Act::Enter(ended)
+        Act::Enter(ended, self.house.settings.texts.logged_in(code, self.whom()))
+    }
+
+    /// Whom replies are for.
+    fn whom(&self) -> Whom<'_> {
+        let user = match &self.stage {
+            Stage::Guest(room) => room.name(),
+            Stage::Visitor(_) => "",
+        };
+        Whom { peer: self.ways.peer.ip(), protocol: self.protocol(), user }
+    }
+
+    fn protocol(&self) -> Protocol {
+        if self.control.is_secure() { Protocol::Ftps } else { Protocol::Ftp }
     }
 
     fn origin(&self) -> Origin {
         let settings = &self.house.settings;
         Origin {
             door: if settings.implicit { Door::Ftps } else { Door::Ftp },
-            protocol: if self.control.is_secure() { Protocol::Ftps } else { Protocol::Ftp },
+            protocol: self.protocol(),
             peer: self.ways.peer,
             local: self.ways.local,
-            client_certificate: None,
+            client_certificate: self.certificate.clone(),
             conversation: match settings.code_prompt {
                 crate::CodePrompt::Compound => Conversation::SingleShot,
                 crate::CodePrompt::Account => Conversation::Interactive,

@@ -1,6 +1,8 @@
 //! Data connections: how one is agreed on, made, protected, written and closed.
 
 use crate::{
+    deflate::{Damaged, Level, Packer, STEP, Unpacker},
+    job::Progress,
     passive::Waiting,
     reply::{Reply, say},
     tls::{DataGuard, DataTls, Direction},
@@ -8,11 +10,13 @@ use crate::{
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    task::yield_now,
     time::timeout,
 };
 
@@ -75,6 +79,10 @@ pub(crate) enum Cut {
     Stalled,
     /// TLS ended without its close (RFC 4217 section 12.4): whether the file is whole nobody knows.
     NotClosed,
+    /// The compressed stream stopped before its end.
+    Unfinished,
+    /// The compressed stream is none, or has something behind its end: what came of it cannot be trusted.
+    Damaged,
     /// The tree refused.
     Refused(lockgate_vfs::VfsError),
 }
@@ -89,6 +97,8 @@ impl Cut {
             }
             Self::Stalled => say::DATA_STALLED,
             Self::NotClosed => say::NO_CLOSE_NOTIFY,
+            Self::Unfinished => say::STREAM_UNFINISHED,
+            Self::Damaged => say::STREAM_DAMAGED,
             Self::Refused(error) => crate::reply::refused(error),
         }
     }
@@ -106,26 +116,21 @@ impl From<lockgate_vfs::VfsError> for Cut {
     }
 }
 
-/// A data connection.
-pub(crate) enum Data {
+impl From<Damaged> for Cut {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+/// The socket of a data connection, with or without TLS.
+pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<DataTls>),
 }
 
-impl Data {
-    /// Protects a connection where a guard is given.
-    ///
-    /// # Errors
-    /// The reply to give.
-    pub(crate) async fn new(stream: TcpStream, guard: Option<&DataGuard>, way: Direction) -> Result<Self, Reply> {
-        match guard {
-            None => Ok(Self::Plain(stream)),
-            Some(guard) => Ok(Self::Tls(guard.accept(stream, way, HANDSHAKE).await?)),
-        }
-    }
-
+impl Wire {
     /// Writes all of `bytes`; `patience` is for each piece of progress.
-    pub(crate) async fn write_all(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Cut> {
+    async fn write_all(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Cut> {
         while !bytes.is_empty() {
             let written = match self {
                 Self::Plain(stream) => timeout(patience, stream.write(bytes)).await,
@@ -157,22 +162,8 @@ impl Data {
         }
     }
 
-    /// Fills the buffer as far as the stream goes, for fewer and larger writes to the file: how much came, and whether it
-    /// was the orderly end. What came before a cut is there too.
-    pub(crate) async fn fill(&mut self, buffer: &mut [u8], patience: Duration) -> (usize, Result<bool, Cut>) {
-        let mut length = 0;
-        while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
-            match self.read(room, patience).await {
-                Ok(0) => return (length, Ok(true)),
-                Ok(more) => length += more,
-                Err(cut) => return (length, Err(cut)),
-            }
-        }
-        (length, Ok(false))
-    }
-
     /// Sends what is left and ends it in order: close_notify under TLS, then FIN.
-    pub(crate) async fn finish(mut self, patience: Duration) -> Result<(), Cut> {
+    async fn finish(mut self, patience: Duration) -> Result<(), Cut> {
         let ended = match &mut self {
             Self::Plain(stream) => timeout(patience, stream.shutdown()).await,
             Self::Tls(stream) => timeout(patience, stream.shutdown()).await,
@@ -185,7 +176,139 @@ impl Data {
     }
 }
 
+/// A data connection.
+pub(crate) enum Data {
+    /// Its bytes are those of the file.
+    Stream(Wire),
+    /// `MODE Z`, towards the client.
+    Packed(Wire, Box<Packer>),
+    /// `MODE Z`, from the client.
+    Unpacked(Wire, Box<Inflow>),
+}
+
+/// A compressed stream that is coming.
+pub(crate) struct Inflow {
+    unpacker: Unpacker,
+    came: Vec<u8>,
+    /// What of `came` was not looked at yet.
+    left: Range<usize>,
+}
+
+impl Data {
+    /// Protects a connection where a guard is given, and packs its bytes where a level is.
+    ///
+    /// # Errors
+    /// The reply to give.
+    pub(crate) async fn new(
+        stream: TcpStream,
+        guard: Option<&DataGuard>,
+        way: Direction,
+        packed: Option<Level>,
+    ) -> Result<Self, Reply> {
+        let wire = match guard {
+            None => Wire::Plain(stream),
+            Some(guard) => Wire::Tls(guard.accept(stream, way, HANDSHAKE).await?),
+        };
+        Ok(match (packed, way) {
+            (None, _) => Self::Stream(wire),
+            (Some(level), Direction::Down) => Self::Packed(wire, Box::new(Packer::new(level))),
+            (Some(_), Direction::Up) => {
+                Self::Unpacked(wire, Box::new(Inflow { unpacker: Unpacker::new(), came: vec![0; STEP], left: 0..0 }))
+            }
+        })
+    }
+
+    /// The socket where nothing stands between its bytes and those of the file: for calls of the kernel that copy by themselves.
+    pub(crate) const fn bare(&mut self) -> Option<&mut TcpStream> {
+        match self {
+            Self::Stream(Wire::Plain(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Writes all of `bytes`; `patience` is for each piece of progress.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Cut> {
+        match self {
+            Self::Stream(wire) | Self::Unpacked(wire, _) => wire.write_all(bytes, patience).await,
+            Self::Packed(wire, packer) => {
+                while !bytes.is_empty() {
+                    let (step, out) = packer.step(bytes)?;
+                    wire.write_all(out, patience).await?;
+                    bytes = bytes.get(step.taken..).unwrap_or_default();
+                    yield_now().await;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Fills the buffer as far as the stream goes, for fewer and larger writes to the file: how much came, and whether it
+    /// was the orderly end. What came before a cut is there too. `progress` hears of bytes as they come.
+    pub(crate) async fn fill(
+        &mut self,
+        buffer: &mut [u8],
+        patience: Duration,
+        progress: &Progress,
+    ) -> (usize, Result<bool, Cut>) {
+        let mut length = 0;
+        while let Some(room) = buffer.get_mut(length..).filter(|room| !room.is_empty()) {
+            let read = match self {
+                Self::Stream(wire) | Self::Packed(wire, _) => wire.read(room, patience).await,
+                Self::Unpacked(wire, inflow) => inflow.read(wire, room, patience).await,
+            };
+            match read {
+                Ok(0) => return (length, Ok(true)),
+                Ok(more) => {
+                    length += more;
+                    progress.moved(more as u64);
+                }
+                Err(cut) => return (length, Err(cut)),
+            }
+        }
+        (length, Ok(false))
+    }
+
+    /// Sends what is left and ends it in order: the end of the compressed stream, close_notify under TLS, then FIN.
+    pub(crate) async fn finish(self, patience: Duration) -> Result<(), Cut> {
+        let wire = match self {
+            Self::Stream(wire) | Self::Unpacked(wire, _) => wire,
+            Self::Packed(mut wire, mut packer) => loop {
+                let (step, out) = packer.step(&[])?;
+                wire.write_all(out, patience).await?;
+                if step.ended {
+                    break wire;
+                }
+            },
+        };
+        wire.finish(patience).await
+    }
+}
+
+impl Inflow {
+    /// As [`Wire::read`], of what the stream stands for.
+    async fn read(&mut self, wire: &mut Wire, room: &mut [u8], patience: Duration) -> Result<usize, Cut> {
+        loop {
+            if self.left.is_empty() {
+                self.left = 0..wire.read(&mut self.came, patience).await?;
+                if self.left.is_empty() {
+                    return if self.unpacker.has_ended() { Ok(0) } else { Err(Cut::Unfinished) };
+                }
+            }
+            let step = self.unpacker.step(self.came.get(self.left.clone()).unwrap_or_default(), room)?;
+            self.left.start += step.taken;
+            yield_now().await;
+            if step.made > 0 {
+                return Ok(step.made);
+            }
+        }
+    }
+}
+
 /// How long a client may take to come for its data, and the server to reach it.
-const ARRIVAL: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+const ARRIVAL: Duration = if cfg!(feature = "fuzzing") {
+    Duration::from_millis(10)
+} else {
+    Duration::from_secs(if cfg!(test) { 2 } else { 30 })
+};
 /// How long TLS on a data connection may take.
 const HANDSHAKE: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });

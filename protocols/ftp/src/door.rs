@@ -1,6 +1,10 @@
 //! The door as the listener sees it, and its settings.
 
-use crate::{PassiveHost, PassivePorts, conversation::Talk, porter::Porter};
+use crate::{
+    FtpTexts, PassiveHosts, PassivePorts, SessionReuse, advertised::Advertised, conversation::Talk, porter::Porter,
+    ties::Kin,
+};
+use ipnet::IpNet;
 use lockgate_access::Gate;
 use lockgate_model::Door;
 use lockgate_net::{Connection, Frontend, TlsMaterial};
@@ -27,11 +31,15 @@ pub struct FtpSettings {
     /// Whether logins and data in clear are refused.
     pub require_secure: bool,
     /// Whether data connections must resume the TLS session of their control connection.
-    pub require_session_reuse: bool,
+    pub session_reuse: SessionReuse,
     /// Ports for passive data connections.
     pub passive_ports: PassivePorts,
     /// The address told to passive clients.
-    pub passive_host: PassiveHost,
+    pub passive_hosts: PassiveHosts,
+    /// Where there are some, clients come through these proxies, with a PROXY header on data connections too.
+    pub proxies: Vec<IpNet>,
+    /// Whether data connections may come past the proxies, from the client's own address.
+    pub direct_data: bool,
     /// Whether `PORT` and `EPRT` are obeyed; then only to the client's own address.
     pub active_mode: bool,
     /// How a code is asked for.
@@ -40,6 +48,8 @@ pub struct FtpSettings {
     pub idle: Duration,
     /// The longest command line in bytes (N2).
     pub command_limit: usize,
+    /// Replies in an operator's own words.
+    pub texts: FtpTexts,
 }
 
 impl Default for FtpSettings {
@@ -49,13 +59,16 @@ impl Default for FtpSettings {
             implicit: false,
             explicit_tls: true,
             require_secure: false,
-            require_session_reuse: false,
+            session_reuse: SessionReuse::default(),
             passive_ports: PassivePorts::Any,
-            passive_host: PassiveHost::FromConnection,
+            passive_hosts: PassiveHosts::default(),
+            proxies: Vec::new(),
+            direct_data: false,
             active_mode: false,
             code_prompt: CodePrompt::default(),
             idle: Duration::from_secs(600),
             command_limit: 4096,
+            texts: FtpTexts::default(),
         }
     }
 }
@@ -65,9 +78,18 @@ pub(crate) struct House {
     pub(crate) settings: FtpSettings,
     pub(crate) tls: TlsMaterial,
     pub(crate) porter: Box<dyn Porter>,
+    /// Whose TLS tickets are out.
+    pub(crate) kin: Kin,
+    pub(crate) advertised: Advertised,
+    pub(crate) proxies: Arc<[IpNet]>,
 }
 
 impl House {
+    fn new(porter: Box<dyn Porter>, settings: FtpSettings, tls: TlsMaterial) -> Arc<Self> {
+        let (advertised, proxies) = (Advertised::new(&settings.passive_hosts), settings.proxies.clone().into());
+        Arc::new(Self { settings, tls, porter, kin: Kin::default(), advertised, proxies })
+    }
+
     /// Whether the greeting says how to give a code.
     pub(crate) fn tells_of_codes(&self) -> bool {
         self.settings.code_prompt == CodePrompt::Compound && self.porter.may_ask()
@@ -81,12 +103,12 @@ impl FtpDoor {
     /// A door with these settings.
     #[must_use]
     pub fn new(gate: Gate, settings: FtpSettings, tls: TlsMaterial) -> Self {
-        Self(Arc::new(House { settings, tls, porter: Box::new(gate) }))
+        Self(House::new(Box::new(gate), settings, tls))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn with_porter(porter: Box<dyn Porter>, settings: FtpSettings, tls: TlsMaterial) -> Self {
-        Self(Arc::new(House { settings, tls, porter }))
+        Self(House::new(porter, settings, tls))
     }
 }
 

@@ -9,6 +9,8 @@ use crate::{
 };
 use futures_util::future::BoxFuture;
 use lockgate_net::{Eviction, Stranger};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Why a conversation is over.
 #[derive(Debug)]
@@ -38,9 +40,13 @@ impl Ends {
         self.ended = Some(ended);
     }
 
-    /// The session is no more.
+    /// The session is no more, and somebody must log in within the time that a stranger has (N1).
     pub(crate) fn forget(&mut self) {
         self.ended = None;
+        self.evicted = Some(Box::pin(async {
+            sleep(GRACE).await;
+            Eviction::Grace
+        }));
     }
 
     /// Does `work`, unless an end comes first.
@@ -68,3 +74,6 @@ async fn told<T>(end: &mut Option<BoxFuture<'static, T>>) -> T {
         None => std::future::pending().await,
     }
 }
+
+/// The time between `REIN` and the next login.
+const GRACE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 60 });

@@ -6,17 +6,19 @@
 
 use crate::{
     data::{Agreed, Data},
+    deflate::Level,
     reply::Reply,
     tls::{DataGuard, Direction},
 };
 use futures_util::future::BoxFuture;
+use lockgate_access::Doing;
 use lockgate_vfs::Vfs;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::sync::mpsc;
 
@@ -30,22 +32,20 @@ pub(crate) struct Job {
     pub(crate) progress: Arc<Progress>,
 }
 
-/// How far a job is.
+/// How far a job is. The same numbers are in the list of sessions.
 pub(crate) struct Progress {
-    what: String,
-    began: Instant,
-    moved: AtomicU64,
+    doing: Doing,
     committing: AtomicBool,
 }
 
 impl Progress {
-    fn new(what: String) -> Self {
-        Self { what, began: Instant::now(), moved: AtomicU64::new(0), committing: AtomicBool::new(false) }
+    fn new(doing: Doing) -> Arc<Self> {
+        Arc::new(Self { doing, committing: AtomicBool::new(false) })
     }
 
     /// Counts bytes.
     pub(crate) fn moved(&self, bytes: u64) {
-        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.doing.moved(bytes);
     }
 
     /// From here on the upload becomes the file whatever the client says.
@@ -60,9 +60,8 @@ impl Progress {
 
     /// For a person.
     pub(crate) fn line(&self) -> String {
-        let (bytes, time) = (self.moved.load(Ordering::Relaxed), self.began.elapsed());
-        let rate = u128::from(bytes) * 1000 / time.as_millis().max(1);
-        format!("{}: {bytes} bytes in {} s, {rate} bytes a second", self.what, time.as_secs())
+        let (bytes, time, rate) = self.doing.so_far();
+        format!("{}: {bytes} bytes in {} s, {rate} bytes a second", self.doing, time.as_secs())
     }
 }
 
@@ -72,25 +71,32 @@ pub(crate) struct Errand {
     /// How long nothing may move.
     pub(crate) patience: Duration,
     pub(crate) progress: Arc<Progress>,
-    agreed: Agreed,
-    guard: Option<DataGuard>,
+    road: Road,
     tell: mpsc::Sender<Reply>,
+}
+
+/// How a data connection comes about, and what is done to the bytes on it.
+pub(crate) struct Road {
+    pub(crate) agreed: Agreed,
+    pub(crate) guard: Option<DataGuard>,
+    /// `MODE Z`.
+    pub(crate) packed: Option<Level>,
 }
 
 impl Errand {
     /// Begins a job that needs a data connection.
     pub(crate) fn run<F>(
-        what: String,
+        doing: Doing,
         (vfs, patience): (Vfs, Duration),
-        (agreed, guard): (Agreed, Option<DataGuard>),
+        road: Road,
         work: impl FnOnce(Self) -> F,
     ) -> Job
     where
         F: Future<Output = Result<Reply, Reply>> + Send + 'static,
     {
         let (tell, told) = mpsc::channel(1);
-        let progress = Arc::new(Progress::new(what));
-        let work = work(Self { vfs, patience, progress: Arc::clone(&progress), agreed, guard, tell });
+        let progress = Progress::new(doing);
+        let work = work(Self { vfs, patience, progress: Arc::clone(&progress), road, tell });
         Job { work: Box::pin(async move { work.await.unwrap_or_else(|refusal| refusal) }), told, progress }
     }
 
@@ -100,20 +106,20 @@ impl Errand {
     /// # Errors
     /// The reply to give.
     pub(crate) async fn open(&mut self, way: Direction, opening: Reply) -> Result<Data, Reply> {
-        let stream = std::mem::take(&mut self.agreed).connect().await?;
+        let stream = std::mem::take(&mut self.road.agreed).connect().await?;
         // Nobody to tell: then the job is about to be dropped.
         let _ = self.tell.send(opening).await;
-        Data::new(stream, self.guard.as_ref(), way).await
+        Data::new(stream, self.road.guard.as_ref(), way, self.road.packed).await
     }
 }
 
 /// A job without a data connection.
-pub(crate) fn quiet<F>(what: String, work: impl FnOnce(Arc<Progress>) -> F) -> Job
+pub(crate) fn quiet<F>(doing: Doing, work: impl FnOnce(Arc<Progress>) -> F) -> Job
 where
     F: Future<Output = Result<Reply, Reply>> + Send + 'static,
 {
     let (_, told) = mpsc::channel(1);
-    let progress = Arc::new(Progress::new(what));
+    let progress = Progress::new(doing);
     let work = work(Arc::clone(&progress));
     Job { work: Box::pin(async move { work.await.unwrap_or_else(|refusal| refusal) }), told, progress }
 }

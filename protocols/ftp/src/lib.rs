@@ -7,17 +7,23 @@
 //!
 //! Never: looks a user up, takes a password apart, counts against an account, checks a right.
 
+mod advertised;
 mod command;
 mod control;
 mod conversation;
 mod data;
 mod date;
+mod deflate;
 mod digest;
 mod door;
 mod ends;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod job;
 mod line;
 mod listing;
+mod marks;
 mod names;
 mod passive;
 mod porter;
@@ -25,8 +31,13 @@ mod reply;
 mod room;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod ties;
 mod tls;
 mod transfer;
 
+pub use advertised::{PassiveHost, PassiveHosts};
 pub use door::{CodePrompt, FtpDoor, FtpSettings};
-pub use passive::{PassiveHost, PassivePorts};
+pub use passive::PassivePorts;
+pub use texts::FtpTexts;
+pub use ties::SessionReuse;

@@ -29,6 +29,16 @@ pub(crate) struct Listing {
     pub(crate) facts: Shown,
 }
 
+impl Listing {
+    /// What it is of.
+    ///
+    /// # Errors
+    /// The reply to give.
+    pub(crate) fn path(&self) -> Result<VPath, Reply> {
+        self.name.as_ref().map_or_else(|| Ok(self.cwd.clone()), |name| names::path(&self.cwd, name))
+    }
+}
+
 /// Where the rows come from.
 enum Source {
     /// A folder, and what its names must fit.

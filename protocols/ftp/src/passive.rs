@@ -1,15 +1,23 @@
-//! Which port and address passive data connections get, and who may come in by them.
+//! Which port passive data connections get, and who may come in by it.
 //!
 //! The port is drawn by the system's random source and bound by number: a stranger cannot guess the next one, and the search
 //! of the kernel for a free port, slow once many connections are in TIME_WAIT, is not needed. Only the address of the
-//! control connection is let in; others are closed unheard, and do not keep the right one out.
+//! control connection is let in; others are closed unheard, and do not keep the right one out. Behind a proxy that address is
+//! told by the PROXY header with which the data connection begins too; a header from anybody else is not read.
 
+use ipnet::IpNet;
+use lockgate_net::announced_client;
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
+    sync::Arc,
+    time::Duration,
 };
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinSet,
+};
 
 /// Ports for passive data connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,40 +28,56 @@ pub enum PassivePorts {
     Range(RangeInclusive<u16>),
 }
 
-/// The address that `PASV` tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PassiveHost {
-    /// The one that the control connection came in by.
-    FromConnection,
-    /// This one: the outside of a network address translation.
-    Ip(Ipv4Addr),
-    /// What this name resolves to.
-    Name(String),
+/// Who may come in by a port.
+#[derive(Clone)]
+pub(crate) struct Callers {
+    /// The client: the address of its control connection.
+    pub(crate) peer: IpAddr,
+    /// Where there are some, the client's connections come from these, each with a header that tells its address.
+    pub(crate) proxies: Arc<[IpNet]>,
+    /// Whether it may come past them, too.
+    pub(crate) direct: bool,
 }
 
-impl PassiveHost {
-    /// The address to tell a client that came in by `local`; `None` where there is no IPv4 address to tell.
-    pub(crate) async fn address(&self, local: IpAddr) -> Option<Ipv4Addr> {
-        match self {
-            Self::Ip(address) => Some(*address),
-            Self::FromConnection => match local.to_canonical() {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            },
-            Self::Name(name) => {
-                let mut found = match tokio::net::lookup_host((name.as_str(), 0)).await {
-                    Ok(found) => found,
-                    Err(error) => {
-                        tracing::warn!(name, %error, "the name in server_ip is not found");
-                        return None;
-                    }
-                };
-                found.find_map(|address| match address.ip() {
-                    IpAddr::V4(address) => Some(address),
-                    IpAddr::V6(_) => None,
-                })
-            }
+/// What is to be done with a caller.
+#[derive(Debug, PartialEq, Eq)]
+enum Caller {
+    Client,
+    Proxy,
+    Stranger,
+}
+
+impl Callers {
+    fn is_peer(&self, from: IpAddr) -> bool {
+        from.to_canonical() == self.peer.to_canonical()
+    }
+
+    /// Judged by nothing but the socket.
+    fn look(&self, from: IpAddr) -> Caller {
+        let from = from.to_canonical();
+        if self.proxies.iter().any(|network| network.contains(&from)) {
+            Caller::Proxy
+        } else if self.is_peer(from) && (self.proxies.is_empty() || self.direct) {
+            Caller::Client
+        } else {
+            Caller::Stranger
         }
+    }
+
+    /// Reads the header that a proxy begins with; nothing where it does not tell of the client.
+    async fn hear(self, mut stream: TcpStream, proxy: SocketAddr) -> Option<TcpStream> {
+        let told = match announced_client(&mut stream).await {
+            Ok(told) => told.unwrap_or(proxy),
+            Err(error) => {
+                tracing::debug!(%proxy, %error, "a data connection of a proxy was closed");
+                return None;
+            }
+        };
+        if !self.is_peer(told.ip()) {
+            tracing::warn!(from = %told.ip(), peer = %self.peer, "a data connection from another address was closed");
+            return None;
+        }
+        Some(stream)
     }
 }
 
@@ -61,17 +85,19 @@ impl PassiveHost {
 pub(crate) struct Waiting {
     listener: Option<TcpListener>,
     arrived: Option<TcpStream>,
-    peer: IpAddr,
+    callers: Callers,
+    /// Connections of proxies that have not told yet for whom; closed when dropped.
+    heard: JoinSet<Option<TcpStream>>,
 }
 
 impl Waiting {
-    /// Opens a port at `local` for a client at `peer`.
-    pub(crate) fn open(ports: &PassivePorts, local: IpAddr, peer: IpAddr) -> io::Result<Self> {
+    /// Opens a port at `local`.
+    pub(crate) fn open(ports: &PassivePorts, local: IpAddr, callers: Callers) -> io::Result<Self> {
         let listener = match ports {
             PassivePorts::Any => listen(local, 0)?,
             PassivePorts::Range(range) => listen_within(range, local)?,
         };
-        Ok(Self { listener: Some(listener), arrived: None, peer: peer.to_canonical() })
+        Ok(Self { listener: Some(listener), arrived: None, callers, heard: JoinSet::new() })
     }
 
     /// The port that was opened.
@@ -83,24 +109,40 @@ impl Waiting {
     /// Lets the client in, whenever it comes, and closes the port behind it; never resolves once it is in. Cancel safe.
     pub(crate) async fn arrive(&mut self) {
         while let Some(listener) = &self.listener {
-            match listener.accept().await {
-                Ok((stream, from)) if from.ip().to_canonical() == self.peer => {
-                    self.arrived = Some(stream);
-                    self.listener = None;
-                    return;
+            let accepted = tokio::select! {
+                accepted = listener.accept(), if self.heard.len() < MOST_HEARD => accepted,
+                Some(heard) = self.heard.join_next() => {
+                    if let Ok(Some(stream)) = heard {
+                        return self.let_in(stream);
+                    }
+                    continue;
                 }
-                Ok((stream, from)) => {
-                    drop(stream);
-                    tracing::warn!(from = %from.ip(), peer = %self.peer, "a data connection from another address was closed");
-                }
+            };
+            match accepted {
+                Ok((stream, from)) => match self.callers.look(from.ip()) {
+                    Caller::Client => return self.let_in(stream),
+                    Caller::Proxy => {
+                        self.heard.spawn(self.callers.clone().hear(stream, from));
+                    }
+                    Caller::Stranger => {
+                        drop(stream);
+                        tracing::warn!(from = %from.ip(), peer = %self.callers.peer, "a data connection from another address was closed");
+                    }
+                },
                 Err(error) => {
                     // No descriptor left, or the caller was gone before its turn.
                     tracing::debug!(%error, "a data connection was not accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
         }
         std::future::pending().await
+    }
+
+    fn let_in(&mut self, stream: TcpStream) {
+        self.arrived = Some(stream);
+        self.listener = None;
+        self.heard = JoinSet::new();
     }
 
     /// The client's connection, once it is there.
@@ -141,30 +183,58 @@ fn listen(local: IpAddr, port: u16) -> io::Result<TcpListener> {
 
 /// Callers that may wait while nobody looks; strangers among them are closed as soon as somebody does.
 const BACKLOG: u32 = 16;
+/// Connections of proxies whose headers are waited for at once.
+const MOST_HEARD: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn callers() -> Callers {
+        Callers { peer: HERE, proxies: Arc::new([]), direct: false }
+    }
+
+    /// The client is at 203.0.113.7, and 127.0.0.1 is its proxy.
+    fn proxied() -> Callers {
+        Callers {
+            peer: "203.0.113.7".parse().unwrap(),
+            proxies: Arc::new(["127.0.0.1/32".parse().unwrap()]),
+            direct: false,
+        }
+    }
+
+    async fn call(from: &str, to: SocketAddr) -> TcpStream {
+        let caller = TcpSocket::new_v4().unwrap();
+        caller.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        caller.connect(to).await.unwrap()
+    }
+
+    async fn says(from: &str, to: SocketAddr, words: &[u8]) -> TcpStream {
+        let mut stream = call(from, to).await;
+        stream.write_all(words).await.unwrap();
+        stream
+    }
 
     #[tokio::test]
     async fn a_port_of_the_range_is_taken_and_a_full_range_is_an_error() {
-        let taken = Waiting::open(&PassivePorts::Any, HERE, HERE).unwrap();
+        let taken = Waiting::open(&PassivePorts::Any, HERE, callers()).unwrap();
         let port = taken.port().unwrap();
-        assert!(Waiting::open(&PassivePorts::Range(port..=port), HERE, HERE).is_err());
+        assert!(Waiting::open(&PassivePorts::Range(port..=port), HERE, callers()).is_err());
         drop(taken);
-        let again = Waiting::open(&PassivePorts::Range(port..=port), HERE, HERE).unwrap();
+        let again = Waiting::open(&PassivePorts::Range(port..=port), HERE, callers()).unwrap();
         assert_eq!(again.port().unwrap(), port);
     }
 
     #[tokio::test]
     async fn a_caller_from_another_address_is_closed_and_the_right_one_still_comes_in() {
-        let waiting = Waiting::open(&PassivePorts::Any, HERE, HERE).unwrap();
+        let waiting = Waiting::open(&PassivePorts::Any, HERE, callers()).unwrap();
         let at = SocketAddr::new(HERE, waiting.port().unwrap());
-        let thief = TcpSocket::new_v4().unwrap();
-        thief.bind("127.0.0.9:0".parse().unwrap()).unwrap();
-        let thief = thief.connect(at).await.unwrap();
+        let thief = call("127.0.0.9", at).await;
         let client = TcpStream::connect(at).await.unwrap();
         let stream = waiting.take().await;
         assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
@@ -174,9 +244,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn behind_a_proxy_the_header_tells_who_comes_and_nothing_of_the_data_is_swallowed() {
+        let mut six = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+        six.extend([203, 0, 113, 7, 192, 0, 2, 1, 1, 2, 3, 4]);
+        for header in [&b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 6000\r\n"[..], &six] {
+            let waiting = Waiting::open(&PassivePorts::Any, HERE, proxied()).unwrap();
+            let at = SocketAddr::new(HERE, waiting.port().unwrap());
+            let _silent = call("127.0.0.1", at).await;
+            let _other = says("127.0.0.1", at, b"PROXY TCP4 203.0.113.8 192.0.2.1 5000 6000\r\n").await;
+            let _none = says("127.0.0.1", at, b"the bytes of a file").await;
+            let _thief = says("127.0.0.9", at, b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 6000\r\n").await;
+            let mut client = says("127.0.0.1", at, header).await;
+            client.write_all(b"data").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut came = Vec::new();
+            let mut stream = waiting.take().await;
+            assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
+            stream.read_to_end(&mut came).await.unwrap();
+            assert_eq!(came, b"data");
+        }
+    }
+
+    #[test]
+    fn past_the_proxy_comes_only_who_may() {
+        let client: IpAddr = "203.0.113.7".parse().unwrap();
+        let mixed: IpAddr = "::ffff:203.0.113.7".parse().unwrap();
+        assert_eq!(proxied().look(client), Caller::Stranger);
+        let direct = Callers { direct: true, ..proxied() };
+        assert_eq!((direct.look(client), direct.look(mixed)), (Caller::Client, Caller::Client));
+        assert_eq!(direct.look("203.0.113.8".parse().unwrap()), Caller::Stranger);
+        assert_eq!(direct.look(HERE), Caller::Proxy, "a proxy's word is asked for in any case");
+        assert_eq!(callers().look(HERE), Caller::Client);
+    }
+
+    #[tokio::test]
     async fn ports_of_a_range_are_drawn_and_not_counted() {
         let ports: Vec<_> = (0..20)
-            .filter_map(|_| Waiting::open(&PassivePorts::Range(40_000..=49_999), HERE, HERE).ok()?.port().ok())
+            .filter_map(|_| Waiting::open(&PassivePorts::Range(40_000..=49_999), HERE, callers()).ok()?.port().ok())
             .collect();
         assert!(ports.windows(2).any(|pair| pair[1] < pair[0]) && ports.windows(2).any(|pair| pair[1] > pair[0] + 1));
     }

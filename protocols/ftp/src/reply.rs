@@ -13,21 +13,30 @@ pub(crate) struct Reply {
     text: Cow<'static, str>,
     /// Lines between the first and the last; where there are some, the reply opens with `text` and closes with `End`.
     body: Vec<String>,
+    /// Lines behind the first, the last of which is the end.
+    more: Vec<String>,
 }
 
 impl Reply {
     const fn fixed(code: u16, text: &'static str) -> Self {
-        Self { code, text: Cow::Borrowed(text), body: Vec::new() }
+        Self { code, text: Cow::Borrowed(text), body: Vec::new(), more: Vec::new() }
     }
 
     /// A reply of one line.
     pub(crate) fn new(code: u16, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, text: text.into(), body: Vec::new() }
+        Self { code, text: text.into(), body: Vec::new(), more: Vec::new() }
+    }
+
+    /// A reply of these lines, each of them under the code.
+    pub(crate) fn lines(code: u16, lines: Vec<String>) -> Self {
+        let mut lines = lines.into_iter();
+        let text = lines.next().unwrap_or_default().into();
+        Self { code, text, body: Vec::new(), more: lines.collect() }
     }
 
     /// A reply with lines in the middle.
     pub(crate) fn listing(code: u16, text: impl Into<Cow<'static, str>>, body: Vec<String>) -> Self {
-        Self { code, text: text.into(), body }
+        Self { code, text: text.into(), body, more: Vec::new() }
     }
 
     /// Its code.
@@ -38,9 +47,9 @@ impl Reply {
 
     /// Its bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { code, text, body } = self;
+        let Self { code, text, body, more } = self;
         let mut wire = String::with_capacity(text.len() + 8);
-        let lone = body.is_empty();
+        let lone = body.is_empty() && more.is_empty();
         wire.push_str(&format!("{code}{}", if lone { ' ' } else { '-' }));
         push_line(&mut wire, text);
         for line in body {
@@ -48,8 +57,12 @@ impl Reply {
             wire.push(' ');
             push_line(&mut wire, line);
         }
-        if !lone {
+        if !body.is_empty() {
             wire.push_str(&format!("{code} End\r\n"));
+        }
+        for (place, line) in more.iter().enumerate() {
+            wire.push_str(&format!("{code}{}", if place + 1 == more.len() { ' ' } else { '-' }));
+            push_line(&mut wire, line);
         }
         wire.into_bytes()
     }
@@ -101,6 +114,7 @@ pub(crate) mod say {
         UNPROTECTED = 200, "Data connections are in clear from now on";
         ROOM_IS_CHECKED = 200, "Room is looked for when the file comes";
         STREAM_MODE = 200, "Mode is stream";
+        DEFLATE_MODE = 200, "Mode is deflate";
         FILE_STRUCTURE = 200, "Structure is file";
         TYPE_ASCII = 200, "Type is ASCII";
         TYPE_IMAGE = 200, "Type is image";
@@ -112,7 +126,7 @@ pub(crate) mod say {
         GOODBYE = 221, "Goodbye";
         NO_TRANSFER = 226, "Nothing is being transferred";
         ABORTED = 226, "The transfer was ended";
-        LOGGED_IN = 230, "Logged in";
+        PASSWORD_NOT_NEEDED = 202, "Not needed: the certificate was enough";
         BEGIN_TLS = 234, "Begin TLS";
         FOLDER_CHANGED = 250, "Folder changed";
         REMOVED = 250, "Removed";
@@ -140,6 +154,8 @@ pub(crate) mod say {
         DATA_STALLED = 426, "The data connection stood still for too long";
         ABORTING = 426, "The transfer is being ended";
         NO_CLOSE_NOTIFY = 426, "The data connection was cut without TLS being closed; nothing was stored";
+        STREAM_UNFINISHED = 426, "The compressed data stopped before its end; nothing was stored";
+        STREAM_DAMAGED = 451, "The compressed data is damaged or has something behind its end; nothing was stored";
         READ_SHORT = 451, "The file could not be read to its end";
         LINE_TOO_LONG = 500, "The line is too long";
         UNKNOWN = 500, "Unknown command";
@@ -149,7 +165,7 @@ pub(crate) mod say {
         BAD_FACT = 501, "Modify and UNIX.mode can be changed, and nothing else";
         ARGUMENT_WANTED = 501, "An argument is missing";
         ONLY_EPSV = 501, "EPSV ALL was said: only EPSV from now on";
-        FOREIGN_ADDRESS = 501, "Data goes to your own address and to ports over 1023 only";
+        FOREIGN_ADDRESS = 501, "Data goes to your own address only";
         REST_NEEDS_IMAGE = 501, "A restart needs TYPE I";
         NOT_HERE = 502, "Not available";
         NO_TLS = 502, "TLS is not available here";
@@ -162,17 +178,21 @@ pub(crate) mod say {
         NOTHING_ASKED = 503, "No account was asked for";
         HOST_TOO_LATE = 503, "HOST comes before USER";
         ACTIVE_IS_OFF = 504, "Active mode is off: use PASV or EPSV";
-        ONLY_STREAM = 504, "Only MODE S";
+        ONLY_S_AND_Z = 504, "Only MODE S and MODE Z";
         ONLY_FILE = 504, "Only STRU F";
         ONLY_A_AND_I = 504, "Only TYPE A and TYPE I";
         ONLY_TLS = 504, "Only AUTH TLS";
         ONLY_ENGLISH = 504, "Only EN";
+        /// RFC 2577 section 3.
+        LOW_PORT = 504, "Data goes to ports over 1023 only";
         NO_SUCH_HOST = 504, "That is no name of a host";
         NO_SUCH_OPTION = 501, "No such option";
+        NO_SUCH_LEVEL = 501, "A level is a number from 1 to 9";
         NO_SUCH_DIGEST = 504, "No such digest";
         NO_SUCH_SITE = 504, "SITE knows CHMOD, UTIME and HELP";
         DATA_MUST_BE_PROTECTED = 521, "Data connections must be protected: say PROT P";
-        WRONG_FAMILY = 522, "Network protocol not supported by this connection";
+        /// RFC 2428 section 2 wants the numbers of those that are, in this shape.
+        WRONG_FAMILY = 522, "Network protocol not supported, use (1,2)";
         NOT_RESUMED = 522, "The data connection must resume the TLS session of the control connection";
         DENIED = 530, "Login incorrect";
         LOG_IN_FIRST = 530, "Log in first";

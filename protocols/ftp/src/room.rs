@@ -7,15 +7,16 @@ mod changes;
 mod moving;
 
 use crate::{
-    command::{Digest, Family, Inside, Representation, Shown},
+    command::{Digest, Family, Inside, Mode, Representation, Shown},
     conversation::Ways,
     data::Agreed,
+    deflate::Level,
     digest::digest,
     door::House,
     job::{Job, quiet},
     listing::{Listing, facts_of, on_control},
     names::{self, quoted, shown},
-    passive::Waiting,
+    passive::{Callers, Waiting},
     porter::Guest,
     reply::{Reply, refused, say},
     tls::DataGuard,
@@ -49,6 +50,9 @@ pub(crate) struct Room {
     ways: Ways,
     cwd: VPath,
     representation: Representation,
+    mode: Mode,
+    /// How hard `MODE Z` tries.
+    level: Level,
     /// `REST`, for the next transfer.
     restart: u64,
     /// `ALLO`, for the next upload.
@@ -78,6 +82,8 @@ impl Room {
             cwd: VPath::root(),
             // RFC 959 section 5.1; clients that mean bytes say so.
             representation: Representation::Ascii,
+            mode: Mode::Stream,
+            level: Level::default(),
             restart: 0,
             announced: None,
             renamed: None,
@@ -94,6 +100,11 @@ impl Room {
         self.agreed.arrive().await;
     }
 
+    /// Whose it is.
+    pub(crate) fn name(&self) -> &str {
+        &self.guest.name
+    }
+
     /// The facts that listings show.
     pub(crate) const fn facts(&self) -> Shown {
         self.facts
@@ -106,6 +117,7 @@ impl Room {
 
     /// Obeys a command.
     pub(crate) async fn obey(&mut self, command: Inside, protection: Protection) -> Next {
+        self.guest.activity.touch();
         let renamed = self.renamed.take();
         let next = match command {
             Inside::Rnto(name) => self.rnto(renamed, &name).await.map(Next::Say),
@@ -204,11 +216,11 @@ impl Room {
 
     /// Commands that read much.
     fn look_long(&mut self, command: Inside) -> Result<Next, Reply> {
-        let vfs = self.vfs().clone();
+        let (vfs, activity) = (self.vfs().clone(), self.guest.activity.clone());
         let job = match command {
             Inside::Hash(name) => {
                 let (path, algorithm, part) = (self.path(&name)?, self.digest, self.range.take());
-                quiet(format!("HASH {}", shown(&name)), |progress| async move {
+                quiet(activity.begin("HASH", &path), |progress| async move {
                     let (hex, end) = digest(&vfs, &path, algorithm, part, &progress).await?;
                     let from = part.map_or(0, |(from, _)| from);
                     Ok(Reply::new(213, format!("{} {from}-{end} {hex} {}", algorithm.as_str(), shown(&name))))
@@ -216,7 +228,7 @@ impl Room {
             }
             Inside::Check(algorithm, part, name) => {
                 let path = self.path(&name)?;
-                quiet(format!("{} of {}", algorithm.as_str(), shown(&name)), |progress| async move {
+                quiet(activity.begin(algorithm.as_str(), &path), |progress| async move {
                     let (hex, _) = digest(&vfs, &path, algorithm, part, &progress).await?;
                     Ok(Reply::new(250, hex.to_ascii_uppercase()))
                 })
@@ -224,7 +236,7 @@ impl Room {
             Inside::Stat(name) => {
                 let listing =
                     Listing { cwd: self.cwd.clone(), name, rows: crate::command::Rows::Long, facts: self.facts };
-                quiet("STAT".to_owned(), |_| on_control(vfs, listing))
+                quiet(activity.begin("STAT", &listing.path()?), |_| on_control(vfs, listing))
             }
             _ => return Err(say::NOT_HERE),
         };
@@ -242,8 +254,7 @@ impl Room {
             Inside::Epsv(family) => {
                 let own = if self.ways.here.is_ipv4() { Family::V4 } else { Family::V6 };
                 if family.is_some_and(|family| family != own) {
-                    let number = if own == Family::V4 { 1 } else { 2 };
-                    return Err(Reply::new(522, format!("Network protocol not supported, use ({number})")));
+                    return Err(self.other_family());
                 }
                 let port = self.listen()?;
                 Ok(Reply::new(229, format!("Entering Extended Passive Mode (|||{port}|)")))
@@ -251,7 +262,7 @@ impl Room {
             _ if self.only_epsv => Err(say::ONLY_EPSV),
             Inside::Port(to) => self.agree_active(to),
             _ => {
-                let told = self.house.settings.passive_host.address(self.ways.local.ip()).await;
+                let told = self.house.advertised.address(self.ways.peer.ip(), self.ways.local.ip()).await;
                 let [a, b, c, d] = told.ok_or(say::PASV_IS_IPV4)?.octets();
                 let [high, low] = self.listen()?.to_be_bytes();
                 Ok(Reply::new(227, format!("Entering Passive Mode ({a},{b},{c},{d},{high},{low})")))
@@ -260,7 +271,13 @@ impl Room {
     }
 
     fn listen(&mut self) -> Result<u16, Reply> {
-        let waiting = Waiting::open(&self.house.settings.passive_ports, self.ways.here, self.ways.peer.ip());
+        let settings = &self.house.settings;
+        let callers = Callers {
+            peer: self.ways.peer.ip(),
+            proxies: Arc::clone(&self.house.proxies),
+            direct: settings.direct_data,
+        };
+        let waiting = Waiting::open(&settings.passive_ports, self.ways.here, callers);
         let opened = waiting.and_then(|waiting| Ok((waiting.port()?, waiting)));
         let (port, waiting) = opened.map_err(|error| {
             tracing::debug!(%error, "no port for a data connection");
@@ -270,13 +287,25 @@ impl Room {
         Ok(port)
     }
 
+    /// The refusal of a family that is not the one of this connection (RFC 2428 section 2).
+    fn other_family(&self) -> Reply {
+        let number = if self.ways.here.is_ipv4() { 1 } else { 2 };
+        Reply::new(522, format!("Network protocol not supported, use ({number})"))
+    }
+
     /// Only the client itself, and no port of a service: everything else would make this server somebody's tool (RFC 2577).
     fn agree_active(&mut self, to: SocketAddr) -> Result<Reply, Reply> {
         if !self.house.settings.active_mode {
             return Err(say::ACTIVE_IS_OFF);
         }
-        if to.ip().to_canonical() != self.ways.peer.ip().to_canonical() || to.port() < 1024 {
+        if to.ip().to_canonical().is_ipv4() != self.ways.here.is_ipv4() {
+            return Err(self.other_family());
+        }
+        if to.ip().to_canonical() != self.ways.peer.ip().to_canonical() {
             return Err(say::FOREIGN_ADDRESS);
+        }
+        if to.port() < 1024 {
+            return Err(say::LOW_PORT);
         }
         let from: IpAddr = self.ways.here;
         self.agreed = Agreed::Active { to, from };
@@ -299,7 +328,14 @@ impl Room {
                 self.representation = representation;
                 Ok(if representation == Representation::Ascii { say::TYPE_ASCII } else { say::TYPE_IMAGE })
             }
-            Inside::Mode => Ok(say::STREAM_MODE),
+            Inside::Mode(mode) => {
+                self.mode = mode;
+                Ok(if mode == Mode::Deflate { say::DEFLATE_MODE } else { say::STREAM_MODE })
+            }
+            Inside::OptsModeZ(level) => {
+                self.level = level.unwrap_or(self.level);
+                Ok(Reply::new(200, format!("MODE Z LEVEL set to {}", self.level.as_number())))
+            }
             Inside::Stru => Ok(say::FILE_STRUCTURE),
             Inside::Abor => {
                 self.agreed = Agreed::Nothing;
@@ -333,10 +369,11 @@ impl Room {
 
     fn status(&self) -> Reply {
         let representation = if self.representation == Representation::Ascii { "ASCII" } else { "image" };
+        let mode = if self.mode == Mode::Deflate { "deflate" } else { "stream" };
         let lines = vec![
             format!("Logged in as {}", shown(self.guest.name.as_bytes())),
             format!("In {}", shown(self.cwd.as_bytes())),
-            format!("Type {representation}, structure file, mode stream"),
+            format!("Type {representation}, structure file, mode {mode}"),
         ];
         Reply::listing(211, "Lockgate FTP:", lines)
     }

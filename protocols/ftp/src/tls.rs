@@ -1,31 +1,18 @@
 //! TLS on both connections of a session, and how the second is tied to the first.
 //!
 //! Control and data share one configuration, so that a data connection can resume the session of the control connection.
-//! A ticket alone would prove only that its holder spoke to this server once; so each control connection puts a tag of its
-//! own into its tickets (sealed by rustls), and a data connection is *its* data connection only where it resumed a session
-//! with that very tag. Without it, whoever can use the client's address could take the data connection. It is offered to all
-//! and demanded only where an operator says so: some clients never resume, and some not after an upload, because they read
-//! nothing on its connection and so miss the next ticket.
+//! Whether one that comes in must have done so is for the [`Ties`] of the two to say.
 
-use crate::reply::{Reply, say};
+use crate::{
+    marks::Marks,
+    reply::{Reply, say},
+    ties::{Kin, SessionReuse, Ties},
+};
 use lockgate_net::TlsMaterial;
-use rustls::{HandshakeKind, ServerConfig};
-use std::{io, sync::Arc, time::Duration};
+use rustls::ServerConfig;
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{io::BufReader, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-
-/// What tells one control connection's tickets from another's.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SessionTag([u8; 16]);
-
-impl SessionTag {
-    /// A fresh one.
-    pub(crate) fn new() -> io::Result<Self> {
-        let mut bytes = [0; 16];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
-        Ok(Self(bytes))
-    }
-}
 
 /// A data connection under TLS. The buffer below TLS is for uploads: rustls by itself reads a record at a time.
 pub(crate) type DataTls = TlsStream<BufReader<TcpStream>>;
@@ -36,15 +23,7 @@ pub(crate) struct DataGuard {
     down: Arc<ServerConfig>,
     /// Sends no tickets, which an uploading client would leave unread: its system would then cut the upload's tail off.
     up: Arc<ServerConfig>,
-    tag: SessionTag,
-    reuse: Reuse,
-}
-
-/// Whether a data connection must resume the control connection's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reuse {
-    Demanded,
-    Offered,
+    ties: Arc<Ties>,
 }
 
 /// Which way the bytes of a data connection go.
@@ -59,22 +38,34 @@ const ALPN: &[&[u8]] = &[b"ftp", b"ftp-data"];
 /// Read ahead below TLS in uploads.
 const READ_AHEAD: usize = 256 * 1024;
 
+/// A control connection under TLS, and what came of it.
+pub(crate) struct Protected {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) guard: DataGuard,
+    /// The subject that the client proved with a certificate.
+    pub(crate) subject: Option<Arc<str>>,
+}
+
 /// The server's side of the handshake on a control connection.
 pub(crate) async fn accept_control(
     tls: &TlsMaterial,
     stream: TcpStream,
-    tag: SessionTag,
+    (reuse, kin): (SessionReuse, &Kin),
     limit: Duration,
-) -> io::Result<TlsStream<TcpStream>> {
-    let handshake =
-        TlsAcceptor::from(tls.server_config(ALPN)).accept_with(stream, |tls| tls.set_resumption_data(&tag.0));
-    timeout(limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+) -> io::Result<Protected> {
+    let (down, up) = (tls.server_config(ALPN), tls.server_config_without_tickets(ALPN));
+    let ties = Arc::new(Ties::new(reuse, down.send_tls13_tickets, kin)?);
+    let (config, _) = Marks::put_on(&down, ties.in_control_tickets());
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    let stream = timeout(limit, handshake).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let subject = tls.client_subject(stream.get_ref().1).map(Arc::from);
+    Ok(Protected { stream, guard: DataGuard { down, up, ties }, subject })
 }
 
 impl DataGuard {
-    pub(crate) fn new(tls: &TlsMaterial, tag: SessionTag, reuse: Reuse) -> Self {
-        let (down, up) = (tls.server_config(ALPN), tls.server_config_without_tickets(ALPN));
-        Self { down, up, tag, reuse }
+    /// Somebody has logged in on the control connection.
+    pub(crate) fn belong_to(&self, user: &str, address: IpAddr) {
+        self.ties.belong_to(user, address);
     }
 
     /// The handshake on a data connection, and whether it belongs to this session.
@@ -91,8 +82,8 @@ impl DataGuard {
         let ahead = if way == Direction::Up { READ_AHEAD } else { 1 };
         let stream = BufReader::with_capacity(ahead, stream);
         let config = if way == Direction::Up { &self.up } else { &self.down };
-        let handshake =
-            TlsAcceptor::from(Arc::clone(config)).accept_with(stream, |tls| tls.set_resumption_data(&self.tag.0));
+        let (config, marks) = Marks::put_on(config, self.ties.in_data_tickets());
+        let handshake = TlsAcceptor::from(config).accept(stream);
         let stream = match timeout(limit, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -101,9 +92,6 @@ impl DataGuard {
             }
             Err(_) => return Err(say::DATA_TLS_FAILED),
         };
-        let tls = stream.get_ref().1;
-        let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed)
-            && tls.received_resumption_data() == Some(self.tag.0.as_slice());
-        if self.reuse == Reuse::Demanded && !resumed { Err(say::NOT_RESUMED) } else { Ok(Box::new(stream)) }
+        if self.ties.admits(marks.resumed(stream.get_ref().1)) { Ok(Box::new(stream)) } else { Err(say::NOT_RESUMED) }
     }
 }

@@ -1,9 +1,11 @@
-//! Bodies in both directions, as one type, and the patience with a client that sends one.
+//! The patience with a client that sends a body.
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+pub use lockgate_http_semantics::Body;
+pub(crate) use lockgate_http_semantics::{empty, full};
 use std::{
     future::Future,
     io,
@@ -14,23 +16,10 @@ use std::{
 };
 use tokio::time::{Instant, Sleep, sleep};
 
-/// A request's or a reply's body.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
-
 /// How long a client may leave a body standing still.
 pub(crate) const BODY_IDLE: Duration = Duration::from_secs(60);
 /// How long the rest of a refused body is read and dropped.
 const RUN_OUT: Duration = Duration::from_secs(2);
-
-/// A body that is there already.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// No body.
-pub(crate) fn empty() -> Body {
-    full(Bytes::new())
-}
 
 /// How the wire says that a body is at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@
 //! by a cookie. A cookie is only good for a change together with its CSRF token.
 
 use crate::{refusal::Refusal, routes, visit::Ask};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use lockgate_access::{Evidence, Outcome, Session, WebSession, WebToken};
-use lockgate_model::{Conversation, Origin, Secret};
+use lockgate_access::{Session, WebSession, WebToken};
+use lockgate_http_semantics::{Credentials, LoginRefused, REALM, credentials, log_in};
+use lockgate_model::Secret;
 use zeroize::Zeroizing;
 
 /// Who may go on.
@@ -18,7 +18,6 @@ pub(crate) struct Caller {
 }
 
 const CSRF: &str = "x-csrf-token";
-const REALM: &str = "Basic realm=\"Lockgate: where a code is due, the password is password:CODE\", charset=\"UTF-8\"";
 /// For pages: a browser that does not know the scheme shows no dialogue of its own.
 const PAGE_REALM: &str = "Lockgate realm=\"log in at /\"";
 
@@ -30,10 +29,10 @@ impl Ask {
     /// 429 where too much is going on.
     pub(crate) async fn caller(&self) -> Result<Caller, Refusal> {
         let headers = &self.parts.headers;
-        let caller = match credentials(headers)? {
-            Shown::Nothing => self.by_cookie().await?,
-            Shown::Unknown => return Err(self.unauthorised()),
-            Shown::Basic(name, password) => self.by_basic(&name, password).await?,
+        let caller = match credentials(headers).map_err(|error| Refusal::from(error).closing())? {
+            Credentials::None => self.by_cookie().await?,
+            Credentials::Unknown => return Err(self.unauthorised()),
+            Credentials::Basic(name, password) => self.by_basic(&name, password).await?,
         };
         self.visit.stranger.admit();
         if let Some(csrf) = &caller.csrf
@@ -66,23 +65,11 @@ impl Ask {
     }
 
     async fn by_basic(&self, name: &str, password: Secret<String>) -> Result<Caller, Refusal> {
-        let gate = &self.visit.front.gate;
-        let origin = Origin { conversation: Conversation::SingleShot, ..self.origin.clone() };
-        let evidence = Evidence::Password(password);
-        let session = match gate.resume(&origin, name, &evidence).await {
-            Some(session) => session,
-            None => match gate.knock(origin, name).submit(evidence).await {
-                Outcome::Granted(session) => session,
-                Outcome::Challenge(challenge) => {
-                    // The code is on its way; the next request brings it behind the password, and proves both again.
-                    challenge.park().await;
-                    return Err(self.unauthorised());
-                }
-                Outcome::Denied(denied) if denied.busy => return Err(Refusal::busy()),
-                Outcome::Denied(_) => return Err(self.unauthorised()),
-            },
-        };
-        Ok(Caller { session, csrf: None })
+        match log_in(&self.visit.front.gate, &self.origin, name, password).await {
+            Ok(session) => Ok(Caller { session, csrf: None }),
+            Err(LoginRefused::Busy) => Err(Refusal::busy()),
+            Err(LoginRefused::Denied) => Err(self.unauthorised()),
+        }
     }
 
     /// The value of our own cookie, where there is exactly one: two would mean that somebody planted one.
@@ -161,68 +148,9 @@ fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
 }
 
-enum Shown {
-    Nothing,
-    Unknown,
-    Basic(String, Secret<String>),
-}
-
-/// Reads `Authorization`.
-///
-/// # Errors
-/// 400 where there are two: which of them counts would be for the client to choose.
-fn credentials(headers: &HeaderMap) -> Result<Shown, Refusal> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(Shown::Nothing) };
-    if values.next().is_some() {
-        return Err(Refusal::bad_request("two Authorization headers").closing());
-    }
-    Ok(basic(value).map_or(Shown::Unknown, |(name, password)| Shown::Basic(name, password)))
-}
-
-/// RFC 7617: the name ends at the first colon; UTF-8.
-fn basic(value: &HeaderValue) -> Option<(String, Secret<String>)> {
-    let (scheme, coded) = value.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") || coded.len() > 8 * 1024 {
-        return None;
-    }
-    let bytes = Zeroizing::new(STANDARD.decode(coded.trim()).ok()?);
-    let (name, password) = std::str::from_utf8(&bytes).ok()?.split_once(':')?;
-    Some((name.to_owned(), Secret::new(password.to_owned())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn shown(values: &[&str]) -> Result<Shown, Refusal> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(header::AUTHORIZATION, HeaderValue::from_str(value).unwrap());
-        }
-        credentials(&headers)
-    }
-
-    #[test]
-    fn basic_is_split_at_the_first_colon() {
-        let coded = STANDARD.encode("alice:pass:word:123456");
-        let Ok(Shown::Basic(name, password)) = shown(&[&format!("bAsIc {coded}")]) else { panic!() };
-        assert_eq!((name.as_str(), password.expose().as_str()), ("alice", "pass:word:123456"));
-    }
-
-    #[test]
-    fn any_other_scheme_is_no_credential() {
-        for value in ["Bearer abc", "AWS4-HMAC-SHA256 x", "Basic", "Basic !!!", "Basic YWxpY2U=", "Digest a=b", ""] {
-            assert!(matches!(shown(&[value]), Ok(Shown::Unknown)), "{value}");
-        }
-        assert!(matches!(shown(&[]), Ok(Shown::Nothing)));
-    }
-
-    #[test]
-    fn two_authorization_headers_are_a_bad_request() {
-        let coded = format!("Basic {}", STANDARD.encode("a:b"));
-        assert_eq!(shown(&[&coded, &coded]).err().unwrap().status, StatusCode::BAD_REQUEST);
-    }
 
     #[test]
     fn the_cookie_is_bound_to_the_host_and_hidden_from_scripts() {

@@ -231,7 +231,7 @@ fn key(order: Order, cursor: &str) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::precondition::tests::facts;
+    use lockgate_http_semantics::testing::facts;
     use proptest::prelude::*;
 
     fn entries() -> Vec<Entry> {

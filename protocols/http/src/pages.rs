@@ -1,8 +1,12 @@
 //! The page at the root: files of `ui/`, built in. It uses nothing but the REST interface.
 
-use crate::body::{Body, empty, full};
+use crate::{
+    body::{Body, empty, full},
+    refusal::Refusal,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use lockgate_http_semantics::{Access, Validators, Verdict, judge};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// One file of the page.
@@ -26,15 +30,23 @@ pub(crate) fn page(path: &str) -> Option<&'static Page> {
 }
 
 /// Serves a file of the page, or says that the browser has it.
-pub(crate) fn serve(page: &'static Page, method: &Method, headers: &HeaderMap) -> Response<Body> {
+///
+/// # Errors
+/// 412.
+pub(crate) fn serve(page: &'static Page, method: &Method, headers: &HeaderMap) -> Result<Response<Body>, Refusal> {
     let tag = tag(page.text);
-    let fresh = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes());
+    let state = Validators { tag: &tag, modified: None };
+    let verdict = judge(headers, Access::Reads, Some(state));
+    if verdict == Verdict::Failed {
+        return Err(Refusal::precondition());
+    }
+    let fresh = verdict == Verdict::NotModified;
     let bare = fresh || method == Method::HEAD;
     let mut response = Response::new(if bare { empty() } else { full(Bytes::from_static(page.text.as_bytes())) });
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{tag}\"")) {
         out.insert(header::ETAG, tag);
     }
     if fresh {
@@ -42,18 +54,42 @@ pub(crate) fn serve(page: &'static Page, method: &Method, headers: &HeaderMap) -
     } else if bare {
         out.insert(header::CONTENT_LENGTH, HeaderValue::from(page.text.len()));
     }
-    response
+    Ok(response)
 }
 
 fn tag(text: &str) -> String {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    format!("\"{:016x}\"", hasher.finish())
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_the_browser_has_is_not_sent_again() {
+        let page = page("/").unwrap();
+        let ask = |method: Method, pairs: &[(header::HeaderName, &str)]| {
+            let headers = pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()));
+            serve(page, &method, &headers.collect())
+        };
+        let whole = ask(Method::GET, &[]).unwrap();
+        let tag = whole.headers()[header::ETAG].to_str().unwrap();
+        let length = HeaderValue::from(page.text.len());
+        assert_eq!(ask(Method::HEAD, &[]).unwrap().headers()[header::CONTENT_LENGTH], length);
+        for value in [tag, &format!("\"another\", W/{tag}"), "*"] {
+            let same = ask(Method::GET, &[(header::IF_NONE_MATCH, value)]).unwrap();
+            assert_eq!(
+                (same.status(), &same.headers()[header::ETAG]),
+                (StatusCode::NOT_MODIFIED, &whole.headers()[header::ETAG])
+            );
+        }
+        assert_eq!(
+            ask(Method::GET, &[(header::IF_MATCH, "\"another\"")]).unwrap_err().status,
+            StatusCode::PRECONDITION_FAILED
+        );
+    }
 
     #[test]
     fn the_page_has_no_inline_script_or_style() {

@@ -2,6 +2,8 @@
 
 use crate::{body::Body, json};
 use http::{HeaderValue, Response, StatusCode, header};
+use lockgate_http_semantics::{Malformed, NotSent, NotStored, UPLOAD_OFFSET};
+use lockgate_model::PathError;
 use lockgate_vfs::VfsError;
 use std::borrow::Cow;
 
@@ -109,6 +111,71 @@ impl From<VfsError> for Refusal {
             }
             _ => (S::INTERNAL_SERVER_ERROR, "storage_error"),
         };
-        Self::new(status, code, error.to_string())
+        let refusal = Self::new(status, code, error.to_string());
+        match error {
+            // Whoever goes on in the wrong place is told the right one.
+            VfsError::WrongOffset { expected } => refusal.with(UPLOAD_OFFSET, HeaderValue::from(expected)),
+            _ => refusal,
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(error: Malformed) -> Self {
+        let code = match error {
+            Malformed::Encoded => "encoded",
+            // The same answer as for a name that is not there: nothing is said about what lies above the root.
+            Malformed::Path(PathError::Above) => {
+                return Self::new(error.status(), "not_found", "no such file or folder");
+            }
+            Malformed::Escape | Malformed::Slash | Malformed::Path(_) => "bad_path",
+            _ => "bad_request",
+        };
+        Self::new(error.status(), code, error.to_string())
+    }
+}
+
+impl From<NotStored> for Refusal {
+    fn from(error: NotStored) -> Self {
+        match error {
+            // `If-None-Match: *` fails as a condition, whenever the name turned up.
+            NotStored::Tree(VfsError::Exists(_)) => Self::precondition(),
+            NotStored::Tree(error) => error.into(),
+            NotStored::Ended => Self::denied(),
+            NotStored::Longer | NotStored::Shorter => Self::bad_request(error.to_string()),
+        }
+    }
+}
+
+impl From<NotSent> for Refusal {
+    fn from(error: NotSent) -> Self {
+        match error {
+            NotSent::Tree(error) => error.into(),
+            NotSent::Precondition => Self::precondition(),
+            NotSent::Range(value) => Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", "the file has no such part")
+                .with(header::CONTENT_RANGE, value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockgate_model::VPath;
+
+    #[test]
+    fn a_name_taken_meanwhile_is_a_failed_condition() {
+        let status = |error: VfsError| Refusal::from(NotStored::from(error)).status;
+        assert_eq!(status(VfsError::Exists(VPath::root())), StatusCode::PRECONDITION_FAILED);
+        assert_eq!(status(VfsError::NotFound(VPath::root())), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn whoever_goes_on_in_the_wrong_place_is_told_the_right_one() {
+        let refusal = Refusal::from(NotStored::from(VfsError::WrongOffset { expected: 6 }));
+        assert_eq!(
+            (refusal.status, refusal.headers),
+            (StatusCode::CONFLICT, vec![(UPLOAD_OFFSET, HeaderValue::from(6))])
+        );
     }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Place<'a> {
     MakeFolder(&'a str),
     Move,
     Copy,
+    Uploads,
+    Upload(&'a str),
     /// Below `/api/`, and nothing.
     NoSuchCall,
     Nowhere,
@@ -38,6 +40,8 @@ pub(crate) const TABLE: &[(&str, &[&str])] = &[
     ("/api/v1/mkdir/{path}", &["POST"]),
     ("/api/v1/move", &["POST"]),
     ("/api/v1/copy", &["POST"]),
+    ("/api/v1/uploads", &["POST"]),
+    ("/api/v1/uploads/{id}", &["HEAD", "PATCH", "DELETE"]),
 ];
 
 /// What `path` names.
@@ -64,6 +68,7 @@ fn call(rest: &str) -> Place<'_> {
         "me" => return Place::Me,
         "move" => return Place::Move,
         "copy" => return Place::Copy,
+        "uploads" => return Place::Uploads,
         "list" => return Place::List(""),
         _ => {}
     }
@@ -71,6 +76,7 @@ fn call(rest: &str) -> Place<'_> {
         Some(("files", path)) => Place::File(path),
         Some(("list", path)) => Place::List(path),
         Some(("mkdir", path)) => Place::MakeFolder(path),
+        Some(("uploads", id)) if is_text(id) => Place::Upload(id),
         Some(("login", id)) => match id.split_once('/') {
             None if is_id(id) => Place::Challenge(id),
             Some((id, "channel")) if is_id(id) => Place::Channel(id),
@@ -82,7 +88,12 @@ fn call(rest: &str) -> Place<'_> {
 
 /// A challenge id is plain letters and digits; anything else is not worth a question to the gate.
 fn is_id(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    text.len() <= 128 && is_text(text)
+}
+
+/// What ids are made of; those of uploads are long.
+fn is_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 impl Place<'_> {
@@ -111,6 +122,8 @@ impl Place<'_> {
             Self::MakeFolder(_) => "/api/v1/mkdir/{path}",
             Self::Move => "/api/v1/move",
             Self::Copy => "/api/v1/copy",
+            Self::Uploads => "/api/v1/uploads",
+            Self::Upload(_) => "/api/v1/uploads/{id}",
             Self::NoSuchCall => "/api/{unknown}",
             Self::Nowhere => "/{unknown}",
         }
@@ -152,7 +165,9 @@ mod tests {
             "/api/v1/login/../me",
             "/api/v1/login/a/b",
             "/api/v1/login/",
-            "/api/v1/uploads",
+            "/api/v1/uploads/",
+            "/api/v1/uploads/a/b",
+            "/api/v1/uploads/a%2d",
         ] {
             assert!(matches!(place(path), Place::NoSuchCall | Place::Nowhere), "{path}: {:?}", place(path));
         }

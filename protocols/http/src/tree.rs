@@ -3,12 +3,12 @@
 use crate::{
     body::{Body, empty},
     json, names,
-    precondition::{self, Access, Verdict},
     refusal::Refusal,
     visit::Ask,
 };
 use http::{Response, StatusCode};
 use lockgate_access::Session;
+use lockgate_http_semantics::{Access, Verdict, judge};
 use lockgate_model::VPath;
 use lockgate_vfs::{Kind, Overwrite, VfsError};
 use serde::Deserialize;
@@ -38,7 +38,7 @@ impl Ask {
         let path = names::from_url(raw)?;
         let vfs = caller.session.vfs();
         let facts = vfs.lstat(&path).await?;
-        if precondition::judge(&self.parts.headers, Access::Changes, Some(&facts)) != Verdict::Proceed {
+        if judge(&self.parts.headers, Access::Changes, Some((&facts).into())) != Verdict::Proceed {
             return Err(Refusal::precondition());
         }
         let recursive =

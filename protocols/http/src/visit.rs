@@ -7,11 +7,13 @@ use crate::{
     forwarded, pages,
     refusal::Refusal,
     routes::{self, Place},
+    tus,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use lockgate_access::{LedgerHealth, Session};
+use lockgate_http_semantics::address::host;
 use lockgate_model::{Conversation, Door, Origin, Protocol};
 use lockgate_net::{Stop, Stranger};
 use std::{
@@ -128,7 +130,7 @@ impl Visit {
         })
     }
 
-    async fn dispatch(self: Arc<Self>, parts: Parts, body: Body, origin: Origin) -> Response<Body> {
+    async fn dispatch(self: Arc<Self>, mut parts: Parts, body: Body, origin: Origin) -> Response<Body> {
         let path = parts.uri.path().to_owned();
         let place = routes::place(&path);
         match place {
@@ -137,17 +139,22 @@ impl Visit {
             Place::NoSuchCall => return Refusal::not_found().into_response(),
             _ => {}
         }
+        parts.method = tus::method(place, &parts.method, &parts.headers);
         let methods = place.methods();
         if !methods.contains(&parts.method.as_str()) {
-            return refuse_method(&parts.method, methods);
+            let mut response = refuse_method(&parts.method, methods);
+            if matches!(place, Place::Uploads | Place::Upload(_)) {
+                tus::offer(&parts.method, response.headers_mut());
+            }
+            return response;
         }
-        if let Err(refusal) = same_site(&parts.method, &parts.headers, host(&parts)) {
+        if let Err(refusal) = same_site(&parts.method, &parts.headers, host(&parts.headers, &parts.uri)) {
             return refusal.into_response();
         }
         let method = parts.method.clone();
         let ask = Ask { visit: Arc::clone(&self), parts, origin };
         let result = match place {
-            Place::Page(page) => Ok(pages::serve(page, &method, &ask.parts.headers)),
+            Place::Page(page) => pages::serve(page, &method, &ask.parts.headers),
             Place::Healthz => Ok(plain(StatusCode::OK, "ok")),
             Place::Readyz => Ok(self.readiness()),
             Place::Login => ask.log_in(body).await,
@@ -164,6 +171,7 @@ impl Visit {
             Place::MakeFolder(rest) => ask.make_folder(rest).await,
             Place::Move => ask.move_entry(body).await,
             Place::Copy => ask.copy_entry(body).await,
+            Place::Uploads | Place::Upload(_) => ask.upload(place, body).await,
             Place::Dav | Place::NoSuchCall | Place::Nowhere => Err(Refusal::not_found()),
         };
         result.unwrap_or_else(Refusal::into_response)
@@ -308,15 +316,6 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// The host that the client meant: from the address in HTTP/2 and absolute requests, else from `Host`.
-fn host(parts: &Parts) -> Option<&str> {
-    parts
-        .headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
 }
 
 #[cfg(test)]

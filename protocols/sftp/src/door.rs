@@ -178,7 +178,8 @@ impl Handler for Door {
             return ssh.channel_failure(id);
         };
         let (vfs, user) = (session.vfs().clone(), session.user().clone());
-        let engine = Engine::new(vfs, user, self.work.clone(), self.stop.clone(), self.cord.clone());
+        let activity = session.activity().clone();
+        let engine = Engine::new(vfs, user, activity, self.work.clone(), self.stop.clone(), self.cord.clone());
         *line = Line::Sftp(Box::new(engine));
         ssh.channel_success(id)
     }

@@ -88,12 +88,6 @@ impl HostKeys {
         self.keys.iter().map(|key| key.public_key().fingerprint(HashAlg::Sha256).to_string()).collect()
     }
 
-    /// The public keys in the form of `known_hosts`, without a host name.
-    #[must_use]
-    pub fn public_lines(&self) -> Vec<String> {
-        self.keys.iter().filter_map(|key| key.public_key().to_openssh().ok()).collect()
-    }
-
     pub(crate) fn keys(&self) -> Vec<PrivateKey> {
         self.keys.clone()
     }

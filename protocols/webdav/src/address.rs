@@ -1,12 +1,12 @@
 //! From addresses to paths in the tree and back: `/dav/` exactly, decoded once.
 
-use http::{HeaderMap, StatusCode, Uri, header};
-use lockgate_model::{PathError, VPath};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use http::{HeaderMap, StatusCode, Uri};
+pub(crate) use lockgate_http_semantics::address::host;
+use lockgate_http_semantics::{Malformed, address};
+use lockgate_model::VPath;
+use std::borrow::Cow;
 
 const PREFIX: &str = "/dav/";
-/// Everything but the unreserved characters of RFC 3986, and the slash between names.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// A path, and whether it was written as that of a collection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +25,7 @@ impl Address {
             return Ok(Self { path: VPath::root(), slash: true });
         }
         let rest = raw.strip_prefix(PREFIX).ok_or(StatusCode::NOT_FOUND)?;
-        let mut path = Vec::with_capacity(rest.len());
-        for part in rest.split('/') {
-            let name = decode(part).filter(|name| !name.contains(&b'/')).ok_or(StatusCode::BAD_REQUEST)?;
-            path.push(b'/');
-            path.extend_from_slice(&name);
-        }
-        let path = VPath::parse(&path).map_err(|error| match error {
-            PathError::Above => StatusCode::NOT_FOUND,
-            PathError::TooLong => StatusCode::URI_TOO_LONG,
-            PathError::Nul | PathError::NotAName => StatusCode::BAD_REQUEST,
-        })?;
+        let path = address::path(rest, |name| Cow::Borrowed(name)).map_err(Malformed::status)?;
         let slash = path.is_root() || rest.ends_with('/');
         Ok(Self { path, slash })
     }
@@ -50,15 +40,7 @@ impl Address {
 
 /// The address of a path, encoded.
 pub(crate) fn href(path: &VPath) -> String {
-    format!("/dav{}", percent_encode(path.as_bytes(), PATH))
-}
-
-/// The folder that a path is in; `None` for the root.
-pub(crate) fn parent(path: &VPath) -> Option<VPath> {
-    if path.is_root() {
-        return None;
-    }
-    path.join("..").ok()
+    format!("/dav{}", address::encoded(path))
 }
 
 /// Reads `Destination` (RFC 4918 section 10.3).
@@ -88,31 +70,6 @@ pub(crate) fn own(uri: &Uri, host: Option<&str>) -> Result<Address, StatusCode> 
         .map_err(|status| if status == StatusCode::NOT_FOUND { StatusCode::BAD_GATEWAY } else { status })
 }
 
-/// The host that the client meant.
-pub(crate) fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Option<&'a str> {
-    headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or_else(|| uri.authority().map(|authority| authority.as_str()))
-}
-
-fn decode(part: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        if *first == b'%' {
-            let (digits, tail) = tail.split_at_checked(2)?;
-            let text = std::str::from_utf8(digits).ok().filter(|text| !text.contains('+'))?;
-            bytes.push(u8::from_str_radix(text, 16).ok()?);
-            rest = tail;
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,13 +90,19 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_decoded_once_and_never_climbs() {
-        assert_eq!(path("/dav/a/%2e%2e/b").unwrap(), "/b");
-        assert_eq!(path("/dav/%252e%252e/b").unwrap(), "/%2e%2e/b");
+    fn no_address_leaves_the_tree() {
+        let read = |raw: &str| Address::parse(&format!("/dav/{raw}")).ok().map(|address| address.path);
+        lockgate_http_semantics::testing::no_address_leaves_the_tree(read);
         assert_eq!(path("/dav/../api/v1/me"), Err(StatusCode::NOT_FOUND));
-        for raw in ["/dav/a%2fb", "/dav/..%2f..", "/dav/a%00", "/dav/%", "/dav/%+1"] {
-            assert_eq!(path(raw), Err(StatusCode::BAD_REQUEST), "{raw}");
-        }
+        assert_eq!(path("/dav/a%2fb"), Err(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn no_destination_leaves_the_tree() {
+        lockgate_http_semantics::testing::no_address_leaves_the_tree(|raw| {
+            let uri: Uri = format!("http://files.example/dav/{raw}").parse().ok()?;
+            own(&uri, Some("files.example")).ok().map(|address| address.path)
+        });
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Conditions: `If` of RFC 4918 section 10.4, and those of RFC 9110 that `PUT`, `DELETE`, `COPY` and `MOVE` know.
+//! `If` of RFC 4918 section 10.4, beside the conditions of RFC 9110.
 
 use crate::address;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri};
+use lockgate_http_semantics::{Access, Verdict, judge};
 use lockgate_model::VPath;
 use lockgate_vfs::{LockToken, Metadata, Vfs};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// More conditions than this in one request are refused: each may cost a look at the disk.
 const CONDITIONS: usize = 64;
@@ -144,64 +144,16 @@ fn condition(text: &str) -> Option<(Condition, &str)> {
 
 /// The conditions of RFC 9110 for a request that changes something: whether they hold.
 pub(crate) fn proceeds(headers: &HeaderMap, current: Option<&Metadata>) -> bool {
-    if headers.contains_key(header::IF_MATCH) {
-        if !listed(headers, &header::IF_MATCH, current) {
-            return false;
-        }
-    } else if let Some(limit) = headers
-        .get(header::IF_UNMODIFIED_SINCE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| httpdate::parse_http_date(text).ok())
-        && current.is_none_or(|facts| whole_seconds(facts.modified) > limit)
-    {
-        return false;
-    }
-    !(headers.contains_key(header::IF_NONE_MATCH) && listed(headers, &header::IF_NONE_MATCH, current))
-}
-
-/// Whether any of these conditions is there.
-pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
-    [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name))
-}
-
-/// Whether `If-None-Match: *` is there: the name must be new, also at the moment of the commit.
-pub(crate) fn wants_new(headers: &HeaderMap) -> bool {
-    headers.get_all(header::IF_NONE_MATCH).iter().any(|value| value.as_bytes().trim_ascii() == b"*")
-}
-
-fn listed(headers: &HeaderMap, name: &http::HeaderName, current: Option<&Metadata>) -> bool {
-    let Some(facts) = current else { return false };
-    let weak_counts = *name == header::IF_NONE_MATCH;
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|text| {
-        text.trim() == "*"
-            || text.split(',').map(str::trim).any(|tag| {
-                let tag = tag.strip_prefix("W/").filter(|_| weak_counts).unwrap_or(tag);
-                tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) == Some(&facts.etag)
-            })
-    })
-}
-
-fn whole_seconds(time: SystemTime) -> SystemTime {
-    time.duration_since(UNIX_EPOCH).map_or(time, |since| UNIX_EPOCH + Duration::from_secs(since.as_secs()))
-}
-
-/// `ETag` of a file.
-pub(crate) fn etag(facts: &Metadata) -> Option<HeaderValue> {
-    HeaderValue::from_str(&format!("\"{}\"", facts.etag)).ok()
+    judge(headers, Access::Changes, current.map(Into::into)) == Verdict::Proceed
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockgate_vfs::Kind;
     use proptest::prelude::*;
 
     fn parsed(text: &str) -> Option<If> {
         lists(text)
-    }
-
-    fn headers(name: http::HeaderName, value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
     }
 
     #[test]
@@ -222,29 +174,6 @@ mod tests {
             assert_eq!(parsed(text), None, "{text}");
         }
         assert_eq!(parsed(&"(<a>)".repeat(65)), None);
-    }
-
-    #[test]
-    fn a_change_goes_on_only_from_the_state_it_names() {
-        let facts = Metadata {
-            kind: Kind::File,
-            size: 1,
-            modified: UNIX_EPOCH + Duration::from_secs(1000),
-            accessed: UNIX_EPOCH,
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            links: 1,
-            unique: (0, 0),
-            etag: "abc".into(),
-        };
-        assert!(proceeds(&headers(header::IF_MATCH, "\"x\", \"abc\""), Some(&facts)));
-        assert!(!proceeds(&headers(header::IF_MATCH, "W/\"abc\""), Some(&facts)));
-        assert!(!proceeds(&headers(header::IF_MATCH, "*"), None));
-        assert!(!proceeds(&headers(header::IF_NONE_MATCH, "W/\"abc\""), Some(&facts)));
-        assert!(!proceeds(&headers(header::IF_NONE_MATCH, "*"), Some(&facts)));
-        assert!(proceeds(&headers(header::IF_NONE_MATCH, "*"), None));
-        assert!(!proceeds(&headers(header::IF_UNMODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:01 GMT"), Some(&facts)));
     }
 
     proptest! {

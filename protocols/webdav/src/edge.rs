@@ -3,12 +3,12 @@
 use crate::{
     Body,
     address::{self, Address},
-    condition::If,
-    credentials,
+    condition::{If, proceeds},
+    credentials, fetch,
     files::Files,
     locks::TreeLocks,
     propfind, relocate,
-    reply::{Reply, bare, closing, element, said},
+    reply::{Reply, bare, closing, element, failed, said},
     store, xml,
 };
 use bytes::Bytes;
@@ -17,9 +17,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use lockgate_access::{Gate, Session};
+use lockgate_http_semantics::{committed, is_conditional};
 use lockgate_model::Origin;
 use lockgate_net::Stranger;
-use lockgate_vfs::{LockToken, Vfs};
+use lockgate_vfs::{Kind, LockToken, Vfs};
 use std::{future::Future, pin::pin, time::Duration};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,9 @@ const BODY_TIME: Duration = Duration::from_secs(15);
 /// The largest body of a `LOCK`, in bytes: what its owner says of themself is kept, and told with every resource below.
 const LOCK_LIMIT: usize = 2 * 1024;
 const METHODS: &str = "OPTIONS, GET, HEAD, PUT, PATCH, DELETE, COPY, MOVE, MKCOL, PROPFIND, PROPPATCH, LOCK, UNLOCK";
+const METHODS_OF_A_FILE: &str = "OPTIONS, GET, HEAD, PUT, PATCH, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK";
+const METHODS_OF_A_FOLDER: &str = "OPTIONS, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, LOCK, UNLOCK";
+const METHODS_OF_A_NEW_NAME: &str = "OPTIONS, PUT, MKCOL, LOCK";
 const DEPTH: HeaderName = HeaderName::from_static("depth");
 
 /// One request of somebody who is known.
@@ -57,10 +61,12 @@ pub(crate) async fn answer(
         Err(response) => return response,
     };
     stranger.admit();
-    match Ask::new(parts, session, cut) {
-        Ok(ask) => ask.answer(body).await.unwrap_or_else(|early| early),
+    let mut response = match Ask::new(parts, session, cut) {
+        Ok(ask) => ask.finished(body).await,
         Err(status) => closing(bare(status)),
-    }
+    };
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    response
 }
 
 impl Ask {
@@ -77,6 +83,16 @@ impl Ask {
         Ok(Self { parts, session, vfs, at, host, condition, cut })
     }
 
+    /// The reply; a 405 says what the resource takes instead (RFC 9110 section 15.5.6).
+    async fn finished(self, body: Body) -> Response<Body> {
+        let (vfs, at) = (self.vfs.clone(), self.at.clone());
+        let mut response = self.answer(body).await.unwrap_or_else(|early| early);
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed(&vfs, &at).await));
+        }
+        response
+    }
+
     async fn answer(self, body: Body) -> Reply {
         match self.parts.method.as_str() {
             "OPTIONS" => Ok(options()),
@@ -86,7 +102,7 @@ impl Ask {
             "MOVE" => until(self.session.ended(), relocate::rename(self)).await,
             "GET" | "HEAD" => {
                 self.holds().await?;
-                self.through(Bytes::new()).await
+                fetch::fetch(self).await
             }
             "PROPFIND" if depth(&self.parts.headers) == Some(Depth::Infinity) => {
                 Ok(closing(element(StatusCode::FORBIDDEN, "<D:propfind-finite-depth/>")))
@@ -99,13 +115,10 @@ impl Ask {
                 let body = read(body).await.map_err(closing)?;
                 bounded(&self.parts.method, &body).map_err(|why| said(StatusCode::PAYLOAD_TOO_LARGE, why))?;
                 self.holds().await?;
+                self.proceeds().await?;
                 self.through(body).await
             }
-            _ => {
-                let mut response = said(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here");
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
-                Err(closing(response))
-            }
+            _ => Err(closing(said(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here"))),
         }
     }
 
@@ -122,10 +135,24 @@ impl Ask {
         }
     }
 
-    /// The library's part: what is said in XML, and sending files. The `If` header has been judged, and is not shown to it.
+    /// Whether the conditions of RFC 9110 hold for a change of the resource itself.
+    ///
+    /// # Errors
+    /// 412.
+    async fn proceeds(&self) -> Result<(), Response<Body>> {
+        if !is_conditional(&self.parts.headers) {
+            return Ok(());
+        }
+        let current = committed(&self.vfs, &self.at.path).await.map_err(failed)?;
+        if proceeds(&self.parts.headers, current.as_ref()) {
+            return Ok(());
+        }
+        Err(said(StatusCode::PRECONDITION_FAILED, "a condition of the request does not hold"))
+    }
+
+    /// The library's part: what is said in XML. The conditions have been judged, and are not shown to it.
     async fn through(self, body: Bytes) -> Reply {
         let Self { mut parts, session, vfs, condition, cut, .. } = self;
-        let reads_file = matches!(parts.method, Method::GET | Method::HEAD);
         let tokens = condition.map(|condition| condition.tokens()).unwrap_or_default();
         parts.headers = plain(&parts.headers, &tokens);
         let locks = TreeLocks::new(vfs.clone(), tokens);
@@ -136,20 +163,20 @@ impl Ask {
             .locksystem(Box::new(locks))
             .hide_symlinks(false)
             .autoindex(false)
-            .read_buf_size(256 * 1024)
             .build_handler();
         let response = handler.handle(Request::from_parts(parts, Full::new(body))).await;
-        let (mut head, body) = response.into_parts();
-        if reads_file && head.status.is_success() {
-            // What a user stored is never shown as a page of ours.
-            head.headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-            head.headers.insert(
-                header::CONTENT_SECURITY_POLICY,
-                HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'"),
-            );
-        }
-        head.headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+        let (head, body) = response.into_parts();
         Ok(Response::from_parts(head, held(body.boxed_unsync(), session, cut)))
+    }
+}
+
+/// The methods that fit what is at an address.
+async fn allowed(vfs: &Vfs, at: &Address) -> &'static str {
+    match committed(vfs, &at.path).await.ok().flatten().map(|facts| facts.kind) {
+        Some(Kind::Folder) => METHODS_OF_A_FOLDER,
+        None if at.slash => METHODS_OF_A_FOLDER,
+        Some(Kind::File | Kind::Link) => METHODS_OF_A_FILE,
+        None => METHODS_OF_A_NEW_NAME,
     }
 }
 
@@ -167,12 +194,7 @@ pub(crate) fn held(body: Body, session: Session, cut: CancellationToken) -> Body
     if body.is_end_stream() {
         return body;
     }
-    let ended = session.ended();
-    let task = tokio::spawn(async move {
-        ended.await;
-        cut.cancel();
-    });
-    let watch = Watch(task.abort_handle());
+    let watch = Watch::new(&session, cut);
     body.map_frame(move |frame| {
         let _held = (&watch, &session);
         frame
@@ -180,7 +202,19 @@ pub(crate) fn held(body: Body, session: Session, cut: CancellationToken) -> Body
     .boxed_unsync()
 }
 
-struct Watch(AbortHandle);
+/// Ends the connection when a session ends while this lives: a reply that nobody reads would otherwise outlast the right to it.
+pub(crate) struct Watch(AbortHandle);
+
+impl Watch {
+    pub(crate) fn new(session: &Session, cut: CancellationToken) -> Self {
+        let ended = session.ended();
+        let task = tokio::spawn(async move {
+            ended.await;
+            cut.cancel();
+        });
+        Self(task.abort_handle())
+    }
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -235,34 +269,14 @@ fn settle(method: &Method, headers: &mut HeaderMap) -> Result<(), StatusCode> {
     Ok(())
 }
 
-/// The headers that the library is shown: those it needs, and only in forms that cannot trip it. A condition that cannot be read
-/// counts as one that names no state.
+/// The headers that the library is shown: those it needs, and only in forms that cannot trip it. Conditions and ranges are none of
+/// them.
 fn plain(headers: &HeaderMap, tokens: &[LockToken]) -> HeaderMap {
-    const AS_THEY_ARE: [HeaderName; 6] = [
-        DEPTH,
-        HeaderName::from_static("timeout"),
-        HeaderName::from_static("lock-token"),
-        header::USER_AGENT,
-        header::IF_MODIFIED_SINCE,
-        header::IF_UNMODIFIED_SINCE,
-    ];
-    const TAGS: [HeaderName; 3] = [header::IF_MATCH, header::IF_NONE_MATCH, header::IF_RANGE];
+    const AS_THEY_ARE: [HeaderName; 4] =
+        [DEPTH, HeaderName::from_static("timeout"), HeaderName::from_static("lock-token"), header::USER_AGENT];
     let mut shown = HeaderMap::new();
     for name in AS_THEY_ARE {
         shown.extend(headers.get(&name).cloned().map(|value| (name, value)));
-    }
-    for name in TAGS {
-        if let Some(value) = headers.get(&name) {
-            let value = if is_tags(value) { value.clone() } else { HeaderValue::from_static("\"\"") };
-            shown.insert(name, value);
-        }
-    }
-    // One part at most: many cost the server only. A reply as if the header were not there is a right reply.
-    let mut ranges = headers.get_all(header::RANGE).iter();
-    if let (Some(value), None) = (ranges.next(), ranges.next())
-        && is_one_part(value)
-    {
-        shown.insert(header::RANGE, value.clone());
     }
     // The one use that is left for the header: which lock is to be given a new life.
     if let [LockToken(token)] = tokens {
@@ -271,26 +285,6 @@ fn plain(headers: &HeaderMap, tokens: &[LockToken]) -> HeaderMap {
         );
     }
     shown
-}
-
-/// Whether a value is a star, dates, or tags with both their quotes.
-fn is_tags(value: &HeaderValue) -> bool {
-    let Ok(text) = value.to_str() else { return false };
-    text.split(',').map(str::trim).all(|part| {
-        let part = part.strip_prefix("W/").unwrap_or(part);
-        !part.contains('"') || part.len() > 1 && part.starts_with('"') && part.ends_with('"')
-    })
-}
-
-/// Whether a value is `bytes=FIRST-LAST` with numbers that can be added to.
-fn is_one_part(value: &HeaderValue) -> bool {
-    let number = |text: &str| text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
-    value
-        .to_str()
-        .ok()
-        .and_then(|text| text.strip_prefix("bytes="))
-        .and_then(|range| range.split_once('-'))
-        .is_some_and(|(first, last)| number(first) && number(last) && !(first.is_empty() && last.is_empty()))
 }
 
 /// What a request may ask to be kept.
@@ -338,6 +332,7 @@ async fn collect(body: Body) -> Result<Bytes, Response<Body>> {
 mod tests {
     use super::*;
     use crate::reply::full;
+    use lockgate_http_semantics::testing::House;
 
     fn settled(method: &'static str, pairs: &[(HeaderName, &'static str)]) -> Result<HeaderMap, StatusCode> {
         let mut headers: HeaderMap = HeaderMap::new();
@@ -369,16 +364,30 @@ mod tests {
         };
         assert_eq!(shown(HeaderName::from_static("x-litmus"), "x"), None);
         assert_eq!(shown(HeaderName::from_static("if"), "([\""), None);
-        assert_eq!(shown(header::RANGE, "bytes=0-1").unwrap(), "bytes=0-1");
-        for value in ["bytes=0-,0-,0-", "bytes=0-18446744073709551615", "bytes=-", "lines=1-2", "bytes=1"] {
-            assert_eq!(shown(header::RANGE, value), None, "{value}");
+        for name in
+            [header::RANGE, header::IF_RANGE, header::IF_MATCH, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE]
+        {
+            assert_eq!(shown(name.clone(), "\"a\""), None, "{name}");
         }
-        assert_eq!(shown(header::IF_MATCH, "\"a\", W/\"b\"").unwrap(), "\"a\", W/\"b\"");
-        for value in ["\"", "\"a\",\"", "W/\"", "\"a,b\""] {
-            assert_eq!(shown(header::IF_MATCH, value).unwrap(), "\"\"", "{value}");
-        }
+        assert_eq!(shown(DEPTH, "0").unwrap(), "0");
         let lock = plain(&HeaderMap::new(), &[LockToken("urn:uuid:1".into())]);
         assert_eq!(lock["if"], "(<urn:uuid:1>)");
+    }
+
+    #[tokio::test]
+    async fn a_method_that_does_not_fit_is_answered_with_those_that_do() {
+        let house = House::new().await;
+        house.put("file", b"x");
+        std::fs::create_dir(house.on_disk("folder")).unwrap();
+        for (raw, methods) in [
+            ("/dav/", METHODS_OF_A_FOLDER),
+            ("/dav/folder", METHODS_OF_A_FOLDER),
+            ("/dav/file", METHODS_OF_A_FILE),
+            ("/dav/new", METHODS_OF_A_NEW_NAME),
+            ("/dav/new/", METHODS_OF_A_FOLDER),
+        ] {
+            assert_eq!(allowed(&house.vfs, &Address::parse(raw).unwrap()).await, methods, "{raw}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The library's file system over the tree, as one request sees it: facts, reading, setting properties, new folders, and the empty
-//! file that a lock on a new name makes. Writing and listing go other ways (`store`, `propfind`), and are refused here.
+//! The library's file system over the tree, as one request sees it: facts, setting properties, new folders, and the empty file that a
+//! lock on a new name makes. Bytes and listings go other ways (`store`, `fetch`, `propfind`), and are refused here.
 
 use crate::{
     locks::{TreeLocks, plain},
@@ -15,8 +15,13 @@ use dav_server::{
 };
 use http::StatusCode;
 use lockgate_model::VPath;
-use lockgate_vfs::{FileReader, Intent, Kind, Metadata, OnAbort, Vfs, VfsError};
-use std::{fmt, future::Future, io::SeekFrom, pin::Pin, sync::Arc, time::SystemTime};
+use lockgate_vfs::{Intent, Kind, Metadata, OnAbort, Vfs, VfsError};
+use std::{
+    future::{Future, ready},
+    io::SeekFrom,
+    pin::Pin,
+    time::SystemTime,
+};
 
 /// The tree of one request.
 #[derive(Clone)]
@@ -54,23 +59,20 @@ fn refused(error: VfsError) -> FsError {
 impl DavFileSystem for Files {
     fn open<'a>(&'a self, path: &'a DavPath, options: OpenOptions) -> FsFuture<'a, Box<dyn DavFile>> {
         Box::pin(async move {
-            let path = at(path)?;
-            if options.write {
-                // Only a lock on a new name comes here (RFC 4918 section 7.3): an empty file, made under the lock.
-                let vfs = self.vfs.with_tokens(self.locks.tokens());
-                let upload = vfs.create(&path, Intent::CreateNew, OnAbort::Discard).await.map_err(refused)?;
-                let committed = upload.commit().await.map_err(refused)?;
-                return Ok(Box::new(Reading { source: None, facts: committed.metadata, at: 0 }) as Box<dyn DavFile>);
+            // Only a lock on a new name comes here (RFC 4918 section 7.3): an empty file, made under the lock.
+            if !options.write {
+                return Err(FsError::NotImplemented);
             }
-            let reader = self.vfs.open(&path).await.map_err(refused)?;
-            let facts = reader.metadata().clone();
-            Ok(Box::new(Reading { source: Some(Arc::new(reader)), facts, at: 0 }) as Box<dyn DavFile>)
+            let vfs = self.vfs.with_tokens(self.locks.tokens());
+            let upload = vfs.create(&at(path)?, Intent::CreateNew, OnAbort::Discard).await.map_err(refused)?;
+            let committed = upload.commit().await.map_err(refused)?;
+            Ok(Box::new(Fresh(committed.metadata)) as Box<dyn DavFile>)
         })
     }
 
     /// Listings go another way (see `propfind`).
     fn read_dir<'a>(&'a self, _path: &'a DavPath, _meta: ReadDirMeta) -> FsFuture<'a, FsStream<Box<dyn DavDirEntry>>> {
-        Box::pin(std::future::ready(Err(FsError::NotImplemented)))
+        Box::pin(ready(Err(FsError::NotImplemented)))
     }
 
     fn metadata<'a>(&'a self, path: &'a DavPath) -> FsFuture<'a, Box<dyn DavMetaData>> {
@@ -93,7 +95,7 @@ impl DavFileSystem for Files {
     }
 
     fn have_props<'a>(&'a self, _path: &'a DavPath) -> Pin<Box<dyn Future<Output = bool> + Send + 'a>> {
-        Box::pin(std::future::ready(true))
+        Box::pin(ready(true))
     }
 
     fn patch_props<'a>(
@@ -164,61 +166,33 @@ impl DavMetaData for Shown {
     }
 }
 
-/// A file being sent. Without a source it is the empty one of a fresh lock.
-struct Reading {
-    source: Option<Arc<FileReader>>,
-    facts: Metadata,
-    at: u64,
-}
+/// The empty file of a fresh lock.
+#[derive(Debug)]
+struct Fresh(Metadata);
 
-impl fmt::Debug for Reading {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reading({} bytes)", self.facts.size)
-    }
-}
-
-impl DavFile for Reading {
+impl DavFile for Fresh {
     fn metadata(&mut self) -> FsFuture<'_, Box<dyn DavMetaData>> {
-        let facts = self.facts.clone();
+        let facts = self.0.clone();
         Box::pin(async move { Ok(Box::new(Shown(facts)) as Box<dyn DavMetaData>) })
     }
 
     fn write_buf(&mut self, _buf: Box<dyn Buf + Send>) -> FsFuture<'_, ()> {
-        Box::pin(std::future::ready(Err(FsError::Forbidden)))
+        Box::pin(ready(Err(FsError::NotImplemented)))
     }
 
     fn write_bytes(&mut self, _buf: Bytes) -> FsFuture<'_, ()> {
-        Box::pin(std::future::ready(Err(FsError::Forbidden)))
+        Box::pin(ready(Err(FsError::NotImplemented)))
     }
 
-    /// Fails where the file became shorter: the library would send zeroes in the place of what is gone.
-    fn read_bytes(&mut self, count: usize) -> FsFuture<'_, Bytes> {
-        Box::pin(async move {
-            let Some(source) = &self.source else { return Ok(Bytes::new()) };
-            let left = usize::try_from(self.facts.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
-            let mut buffer = vec![0; count.min(left)];
-            let read = source.read_at(self.at, &mut buffer).await.map_err(refused)?;
-            if read < buffer.len() || read == 0 {
-                return Err(FsError::GeneralFailure);
-            }
-            self.at += read as u64;
-            Ok(buffer.into())
-        })
+    fn read_bytes(&mut self, _count: usize) -> FsFuture<'_, Bytes> {
+        Box::pin(ready(Err(FsError::NotImplemented)))
     }
 
-    fn seek(&mut self, pos: SeekFrom) -> FsFuture<'_, u64> {
-        let target = match pos {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.facts.size.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.at.checked_add_signed(offset),
-        };
-        Box::pin(async move {
-            self.at = target.ok_or(FsError::GeneralFailure)?;
-            Ok(self.at)
-        })
+    fn seek(&mut self, _pos: SeekFrom) -> FsFuture<'_, u64> {
+        Box::pin(ready(Err(FsError::NotImplemented)))
     }
 
     fn flush(&mut self) -> FsFuture<'_, ()> {
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(ready(Ok(())))
     }
 }

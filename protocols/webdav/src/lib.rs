@@ -1,9 +1,8 @@
 //! The WebDAV door: RFC 4918 classes 1, 2 and 3 over the tree, mounted at `/dav/` by the HTTP door.
 //!
-//! dav-server does locks, setting properties, new folders, and sends files. What changes bytes or names (`PUT`, `DELETE`, `COPY`,
-//! `MOVE`) is done here against the tree, because an upload must be staged and committed on the proof of its end, a replaced file must
+//! dav-server does locks, setting properties and new folders. What changes bytes or names (`PUT`, `DELETE`, `COPY`, `MOVE`) is done here against the tree, because an upload must be staged and committed on the proof of its end, a replaced file must
 //! stay whole until the new one is, and the library knows neither; `PROPFIND` is done here because a listing that fails must not look
-//! complete. In front of all stands an edge that lets nothing unbounded or ambiguous through, and nobody without credentials.
+//! complete; files are sent as on the HTTP door, with the same reading of conditions and ranges. In front of all stands an edge that lets nothing unbounded or ambiguous through, and nobody without credentials.
 //!
 //! Never: remembers credentials (the gate does), checks a right (the tree does), parses a body before it knows who is asking, or
 //! imports the HTTP door: both use the same plain types, and the daemon joins them.
@@ -12,9 +11,8 @@ mod address;
 mod condition;
 mod credentials;
 mod edge;
+mod fetch;
 mod files;
-#[cfg(test)]
-mod house;
 mod locks;
 mod propfind;
 mod relocate;
@@ -22,18 +20,14 @@ mod reply;
 mod store;
 mod xml;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
 use lockgate_access::Gate;
+pub use lockgate_http_semantics::Body;
 use lockgate_model::Origin;
 use lockgate_net::Stranger;
-use std::{io, sync::Arc};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// A request's or a reply's body.
-pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// What the HTTP door mounts at `/dav/`: a request with its path as it came, where it comes from, the stranger to admit once somebody
 /// has logged in, and a token that cuts the connection when a session in use on it has ended.

@@ -7,7 +7,7 @@
 use crate::{
     address::{self, Address},
     edge::{Ask, Depth, depth},
-    locks,
+    fetch, locks,
     reply::{Reply, failed, said},
     xml::{self, Bound, Name},
 };
@@ -310,10 +310,7 @@ impl Subject<'_> {
                 Some(xml::escaped(&String::from_utf8_lossy(self.path.components().last().unwrap_or(b"/"))))
             }
             "getcontentlength" => self.is_file().then(|| facts.size.to_string()),
-            "getcontenttype" if self.is_file() => {
-                let name = String::from_utf8_lossy(self.path.components().last().unwrap_or_default()).into_owned();
-                Some(xml::escaped(mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream")))
-            }
+            "getcontenttype" if self.is_file() => Some(xml::escaped(fetch::content_type(self.path))),
             "getcontenttype" => Some("httpd/unix-directory".to_owned()),
             "getetag" => self.is_file().then(|| format!("\"{}\"", xml::escaped(&facts.etag))),
             "getlastmodified" => http_date(facts.modified),
@@ -421,7 +418,7 @@ fn rfc3339(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::house::{House, path};
+    use lockgate_http_semantics::testing::{House, path};
 
     fn wish(body: &str) -> Option<Wish> {
         Wish::parse(body.as_bytes(), &HeaderMap::new())

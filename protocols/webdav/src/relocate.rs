@@ -90,8 +90,7 @@ impl Target {
         if at.path.is_within(&ask.at.path) || ask.at.path.is_within(&at.path) {
             return Err(said(StatusCode::FORBIDDEN, "source and destination lie in each other"));
         }
-        let parent =
-            address::parent(&at.path).ok_or_else(|| said(StatusCode::FORBIDDEN, "the root cannot be replaced"))?;
+        let parent = at.path.parent().ok_or_else(|| said(StatusCode::FORBIDDEN, "the root cannot be replaced"))?;
         if !ask.vfs.stat(&parent).await.is_ok_and(|facts| facts.kind == Kind::Folder) {
             return Err(said(StatusCode::CONFLICT, "the folder of the destination does not exist"));
         }
@@ -151,7 +150,7 @@ fn refused(error: VfsError) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::house::{House, path};
+    use lockgate_http_semantics::testing::{House, path};
 
     async fn target(house: &House, name: &str) -> Target {
         let there = house.vfs.lstat_committed(&path(name)).await.ok().map(|facts| facts.kind);

@@ -1,22 +1,17 @@
 //! Replies, and the table from what went wrong in the tree to a status.
 
 use crate::{Body, address};
-use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+pub(crate) use lockgate_http_semantics::full;
+use lockgate_http_semantics::{Malformed, UPLOAD_OFFSET, empty};
 use lockgate_vfs::VfsError;
 
 /// Everything ends as a response; `Err` only says that it came early.
 pub(crate) type Reply = Result<Response<Body>, Response<Body>>;
 
-/// A body that is there already.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
-
 /// A status and nothing else.
 pub(crate) fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(full(Bytes::new()));
+    let mut response = Response::new(empty());
     *response.status_mut() = status;
     response
 }
@@ -42,6 +37,11 @@ pub(crate) fn element(status: StatusCode, inner: &str) -> Response<Body> {
 pub(crate) fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// What is said of a request that cannot be read.
+pub(crate) fn malformed(error: Malformed) -> Response<Body> {
+    said(error.status(), &error.to_string())
 }
 
 /// What a failure of the tree says here. `NotFound` is the one of the name itself; callers that mean a parent say 409.
@@ -72,5 +72,10 @@ pub(crate) fn failed(error: VfsError) -> Response<Body> {
         }
         _ => S::INTERNAL_SERVER_ERROR,
     };
-    said(status, &error.to_string())
+    let mut response = said(status, &error.to_string());
+    // Whoever goes on in the wrong place is told the right one.
+    if let VfsError::WrongOffset { expected } = error {
+        response.headers_mut().insert(UPLOAD_OFFSET, HeaderValue::from(expected));
+    }
+    response
 }

@@ -10,7 +10,7 @@ use crate::{
     codes::{LONGEST_LIFE, millis, random_id},
     first_factor::First,
     gate::{Inner, Rules},
-    grants::Fingerprint,
+    grants::{Fingerprint, Half},
     login::{PATIENCE, Step, hold_back},
     opening::Opening,
     reason::{Reason, Refusal},
@@ -78,6 +78,8 @@ pub(crate) struct Pending {
     epoch: Epoch,
     first: First,
     remembered: Option<Fingerprint>,
+    /// Under which fingerprint, together with the code, the login may be repeated.
+    half: Option<Half>,
     /// The client it was made for.
     pub(crate) client: Client,
     /// What the factor handed back.
@@ -148,6 +150,7 @@ pub(crate) struct Question<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) first: First,
     pub(crate) remembered: Option<Fingerprint>,
+    pub(crate) half: Option<Half>,
     pub(crate) veil: Veil,
 }
 
@@ -287,6 +290,7 @@ impl Inner {
                 epoch: account.epoch,
                 first: question.first,
                 remembered: question.remembered,
+                half: question.half,
                 client: Client::of(origin),
                 state: begun.prompt.state,
                 wrong: 0,
@@ -319,6 +323,7 @@ impl Inner {
                 epoch: Epoch(0),
                 first: First::Password,
                 remembered: None,
+                half: None,
                 client: Client::of(origin),
                 state: Vec::new(),
                 wrong: 0,
@@ -383,18 +388,30 @@ impl Inner {
             state: &pending.state,
             elsewhere: challenge.expects == Expects::Nothing,
         };
+        // Where the person answers elsewhere nothing that was typed says who comes again.
+        let half = pending.half.filter(|_| challenge.expects == Expects::Code);
+        let remembered = pending.remembered.or_else(|| half.map(|half| half.with(&self.key, code)));
+        // A further connection of a client that was asked brings the code of the first again: no second use of it, as long as
+        // the login that it belongs to lives. Guesses at that code stop where those at any other do.
+        if half.is_some()
+            && let Some(fingerprint) = &remembered
+            && self.takes_codes(rules, &pending.who.key).await?
+            && let Some(session) = self.resume_as(rules, origin, &account, fingerprint).await
+        {
+            return Ok(Step::Open(session, Reason::Resumed));
+        }
         let answer = Answer { rules, who: &pending.who, account: &account, origin, asked, code };
         let factor = self.second_factor(&answer).await?;
         let why = if factor == RECOVERY { Reason::Recovery } else { Reason::BothRight };
-        let opening = Opening {
-            rules,
-            account: &account,
-            origin,
-            first: pending.first,
-            factor: Some(factor),
-            remembered: pending.remembered,
-        };
+        let opening =
+            Opening { rules, account: &account, origin, first: pending.first, factor: Some(factor), remembered };
         Ok(Step::Open(self.open(opening).await?, why))
+    }
+
+    /// Whether codes of the account are looked at now.
+    async fn takes_codes(&self, rules: &Rules, user: &str) -> Result<bool, Refusal> {
+        let (standing, frozen) = self.counting(rules).codes(user).await?;
+        Ok(!standing.paused && !frozen)
     }
 
     async fn same_account(&self, pending: &Pending, origin: &Origin) -> Result<Account, Refusal> {

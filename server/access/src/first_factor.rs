@@ -22,8 +22,6 @@ use std::{sync::Arc, time::Duration};
 
 /// How long a login waits for others of the same name and address.
 const TURN_PATIENCE: Duration = Duration::from_secs(25);
-/// The free text of a user that holds the exact subject of their client certificate.
-const CERTIFICATE_TEXT: &str = "client_certificate";
 
 /// What was proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +70,7 @@ impl Inner {
                 account.keys.iter().any(|key| key.blob == *blob)
             }),
             Evidence::ClientCertificate(subject) => {
-                proven(showing, First::Certificate, Reason::UnknownCertificate, |account| {
-                    account.texts.get(CERTIFICATE_TEXT).is_some_and(|text| !text.is_empty() && text == subject)
-                })
+                proven(showing, First::Certificate, Reason::UnknownCertificate, |account| opens(account, subject))
             }
             Evidence::Password(whole) => {
                 let split = CodeShape::of(showing.rules).split(whole.expose());
@@ -214,6 +210,11 @@ async fn hash_all(
         Err(Full::OfAddress) => Err(Reason::HashShareFull.into()),
         Err(Full::InAll) => Err(Reason::HashQueueFull.into()),
     }
+}
+
+/// Whether a certificate with this subject is the account's: the whole subject and nothing less.
+pub(crate) fn opens(account: &Account, subject: &str) -> bool {
+    !subject.is_empty() && account.client_certificate.as_deref() == Some(subject)
 }
 
 /// Evidence that no guessing finds: looked up, not counted.

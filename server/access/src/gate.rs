@@ -6,6 +6,7 @@ use crate::{
     connections::Connections,
     cookies::Cookies,
     crowd::{Crowd, Hashing},
+    first_factor::opens,
     grants::Grants,
     ledger::Clock,
     login::hold_to,
@@ -179,7 +180,18 @@ impl Gate {
     /// further offer is answered no without a look.
     pub async fn would_accept_key(&self, origin: &Origin, name: &str, blob: &[u8]) -> bool {
         let started = Instant::now();
-        let fits = self.inner.offered(origin, name, blob).await;
+        let offered = |account: &Account| account.keys.iter().any(|key| key.blob == blob);
+        let fits = self.inner.offered_by(origin, name, offered).await;
+        hold_to(started, OFFER_STEP, OFFER_STEP).await;
+        fits
+    }
+
+    /// Whether the certificate that the TLS layer verified might open the account: asked before it is shown, since a client
+    /// that has a certificate for something else and logs in with a password has tried nothing. Like
+    /// [`Gate::would_accept_key`] in all else.
+    pub async fn would_accept_certificate(&self, origin: &Origin, name: &str, subject: &str) -> bool {
+        let started = Instant::now();
+        let fits = self.inner.offered_by(origin, name, |account| opens(account, subject)).await;
         hold_to(started, OFFER_STEP, OFFER_STEP).await;
         fits
     }
@@ -223,6 +235,7 @@ impl Gate {
             origin: session.origin().clone(),
             since: session.inner.since,
             factor: session.inner.factor.clone(),
+            activity: session.activity().view(),
         };
         self.inner.sessions.all().into_iter().map(view).collect()
     }
@@ -236,11 +249,6 @@ impl Gate {
             self.inner.grants.forget_of(session);
         }
         session.is_some()
-    }
-
-    /// Ends everything that was granted to a user, at once.
-    pub async fn revoke(&self, user: &UserName) {
-        self.inner.revoke(user).await;
     }
 
     /// Whether the ledger answered last time.
@@ -264,14 +272,14 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    async fn offered(&self, origin: &Origin, name: &str, blob: &[u8]) -> bool {
+    async fn offered_by(&self, origin: &Origin, name: &str, fits: impl FnOnce(&Account) -> bool) -> bool {
         if self.addresses.is_banned(origin.address()) || self.offers.is_spent(origin.peer, OFFER, OFFERS) {
             return false;
         }
         self.offers.missed(origin.peer, OFFER);
         let name = UserName::new(name).ok();
         match self.accounts.find(name.as_ref()).await {
-            Ok(Some(account)) => account.enabled && account.keys.iter().any(|key| key.blob == blob),
+            Ok(Some(account)) => account.enabled && fits(&account),
             Ok(None) | Err(_) => false,
         }
     }

@@ -8,7 +8,7 @@
 use crate::{
     Evidence, Session, SessionEnd,
     first_factor::First,
-    gate::Inner,
+    gate::{Inner, Rules},
     ledger::Clock,
     locked,
     opening::{Opening, splits_sessions},
@@ -17,8 +17,8 @@ use crate::{
     standing::standing,
 };
 use lockgate_events::LoginResult;
-use lockgate_model::{Origin, UserName};
-use lockgate_users::Epoch;
+use lockgate_model::{Origin, Secret, UserName};
+use lockgate_users::{Account, Epoch, SecretKey};
 use std::{
     collections::HashMap,
     sync::{
@@ -35,6 +35,27 @@ const IN_ALL: usize = 16_384;
 
 /// What a grant is found by.
 pub(crate) type Fingerprint = [u8; 32];
+
+/// What a login showed before it was asked for a code, for a client that will show both again.
+///
+/// By itself it is no fingerprint of a grant: whoever shows the first factor alone is not let in by it.
+#[derive(Clone, Copy)]
+pub(crate) struct Half(pub(crate) Fingerprint);
+
+impl Half {
+    /// What was shown was all.
+    pub(crate) const fn whole(self) -> Fingerprint {
+        self.0
+    }
+
+    /// The two together.
+    pub(crate) fn with(self, key: &SecretKey, code: &Secret<String>) -> Fingerprint {
+        let mut bound = Zeroizing::new(Vec::with_capacity(self.0.len() + code.expose().len()));
+        bound.extend_from_slice(&self.0);
+        bound.extend_from_slice(code.expose().as_bytes());
+        key.keyed_digest("grant with a code", &bound)
+    }
+}
 
 /// Grants in force.
 #[derive(Default)]
@@ -270,41 +291,42 @@ impl Inner {
             let epoch = self.grants.epoch(&fingerprint)?;
             return self.grants.same(&fingerprint, epoch, lives);
         }
-        let (epoch, hold, first, factor) = self.grants.each(&fingerprint, lives)?;
+        // Nobody is looked up for a login that is no repetition.
+        self.grants.epoch(&fingerprint)?;
         let account = self.accounts.find(Some(&user)).await.ok()??;
-        let stands = account.epoch == epoch && standing(&account, origin, lives.now_ms).is_ok();
-        let due = policy::due(&PolicyInput::of(&rules.settings, &account, origin.protocol, origin.address())).due;
-        let app_password_off = first == First::AppPassword && !rules.settings.app_passwords;
-        if !stands || (due && factor.is_none()) || app_password_off {
-            return None;
-        }
-        let opening = Opening { rules: &rules, account: &account, origin, first, factor, remembered: None };
-        let session = self.make(&opening, Some(hold)).await.ok()?;
+        let session = self.resume_as(&rules, origin, &account, &fingerprint).await?;
         let (channel, id) = (session.inner.factor.clone(), Some(session.id().as_str().to_owned()));
         self.record(LoginResult::Granted, origin, user.as_str(), Reason::Resumed, channel, id);
         if !self.events.healthy() {
             session.end(SessionEnd::Revoked);
             return None;
         }
+        Some(session)
+    }
+
+    /// One more connection of a live grant, where the account and the policy still give it. The record is the caller's.
+    pub(crate) async fn resume_as(
+        self: &Arc<Self>,
+        rules: &Rules,
+        origin: &Origin,
+        account: &Account,
+        fingerprint: &Fingerprint,
+    ) -> Option<Session> {
+        let lives = self.lives();
+        let (epoch, hold, first, factor) = self.grants.each(fingerprint, lives)?;
+        let stands = account.epoch == epoch && standing(account, origin, lives.now_ms).is_ok();
+        let due = policy::due(&PolicyInput::of(&rules.settings, account, origin.protocol, origin.address())).due;
+        let app_password_off = first == First::AppPassword && !rules.settings.app_passwords;
+        if !stands || (due && factor.is_none()) || app_password_off {
+            return None;
+        }
+        let opening = Opening { rules, account, origin, first, factor, remembered: None };
+        let session = self.make(&opening, Some(hold)).await.ok()?;
         // The session that it all came from may have been killed meanwhile.
-        if self.grants.hold(&fingerprint, epoch, lives).is_none() {
+        if self.grants.hold(fingerprint, epoch, lives).is_none() {
             session.end(SessionEnd::Killed);
             return None;
         }
         Some(session)
-    }
-
-    /// Ends everything that was granted to a user.
-    pub(crate) async fn revoke(&self, user: &UserName) {
-        for session in self.sessions.all().into_iter().filter(|session| session.user() == user) {
-            session.end(SessionEnd::Revoked);
-        }
-        self.grants.retain(self.lives(), |of, _| of != user);
-        self.parked.forget(user);
-        self.cookies.sweep(self.web_lives());
-        let key = crate::candidate::user_key(&self.key, user.as_str().as_bytes());
-        if let Err(error) = self.codes().void(&key).await {
-            tracing::error!(%error, "a sent code could not be voided; it ends by itself");
-        }
     }
 }

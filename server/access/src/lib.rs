@@ -7,6 +7,7 @@
 //! Never: reads a socket, words a reply, tells "no such user" from "wrong password". The whole road is in ARCHITECTURE.md,
 //! "One login".
 
+mod activity;
 mod attempt;
 pub mod bans;
 mod candidate;
@@ -44,6 +45,7 @@ mod turned_away;
 mod turns;
 mod watch;
 
+pub use activity::{Activity, ActivityView, Doing};
 pub use attempt::{Denied, LoginAttempt, Outcome};
 pub use challenge::{Because, Challenge, ChallengeId, Expects};
 pub use counting::unlock;

@@ -13,8 +13,8 @@ use crate::{
     crowd::Full,
     first_factor::{First, Proof, Showing},
     gate::{Inner, Rules},
-    grants::Fingerprint,
-    opening::Opening,
+    grants::Half,
+    opening::{Opening, splits_sessions},
     policy::{self, PolicyInput},
     reason::{Reason, Refusal},
     second_factor::{Answer, Asked, RECOVERY},
@@ -104,7 +104,13 @@ impl Inner {
         }
         // 5. The policy. An app password exists only because its owner passed a second factor when making it.
         let decision = policy::due(&PolicyInput::of(&rules.settings, &account, origin.protocol, origin.address()));
-        let remembered = self.remembered_as(rules, origin, &account.name, evidence);
+        let shown = self.remembered_as(rules, origin, &account.name, evidence);
+        // What a client shows with its code is whole; what it shows before it is asked for one is half.
+        let whole = !decision.due
+            || code.is_some()
+            || first == First::AppPassword
+            || origin.conversation == Conversation::SingleShot;
+        let remembered = shown.filter(|_| whole || origin.protocol == Protocol::Sftp).map(Half::whole);
         let open =
             |factor: Option<String>, first| Opening { rules, account: &account, origin, first, factor, remembered };
         if first == First::AppPassword {
@@ -131,7 +137,8 @@ impl Inner {
                 Err(Reason::CodeMissing.into())
             }
             Conversation::Interactive => {
-                let question = Question { rules, who, account: &account, origin, first, remembered, veil };
+                let half = shown.filter(|_| remembered.is_none());
+                let question = Question { rules, who, account: &account, origin, first, remembered, half, veil };
                 match self.ask(question).await {
                     Ok(challenge) => Ok(Step::Ask(challenge)),
                     Err(refusal) => self.veiled(rules, who, origin, veil, refusal),
@@ -159,18 +166,19 @@ impl Inner {
 
     /// Under which fingerprint a login with this evidence may be repeated; `None`: it may not.
     ///
-    /// A client that was asked for its code did not show it together with the password. Only where an operator put `sftp` on
-    /// the list is the first factor alone remembered, for clients that open a connection for each transfer.
+    /// A client that was asked for its code did not show it together with the password. Its login is remembered by both where
+    /// each connection is a login (FTP); only where an operator put `sftp` on the list is the first factor alone remembered,
+    /// for clients that open a connection for each transfer.
     fn remembered_as(
         &self,
         rules: &Rules,
         origin: &Origin,
         user: &lockgate_model::UserName,
         evidence: &Evidence,
-    ) -> Option<Fingerprint> {
-        let repeats = origin.conversation == Conversation::SingleShot || origin.protocol == Protocol::Sftp;
+    ) -> Option<Half> {
+        let repeats = origin.conversation == Conversation::SingleShot || splits_sessions(origin);
         let listed = rules.settings.grant_protocols.contains(origin.protocol);
-        (repeats && listed).then(|| self.fingerprint(origin, user, evidence))
+        (repeats && listed).then(|| Half(self.fingerprint(origin, user, evidence)))
     }
 
     /// Steps 7 to 9: the count of the address, the record, and the time of the answer.

@@ -4,7 +4,7 @@
 //! too many sessions) is a denial like any other.
 
 use crate::{
-    Session, SessionId,
+    Activity, Session, SessionId,
     first_factor::First,
     gate::{Inner, Rules},
     grants::{Fingerprint, Hold},
@@ -95,6 +95,7 @@ impl Inner {
                 place,
                 until_ms: account.expires.unwrap_or(u64::MAX).into(),
                 hold: hold.map(Hold::held),
+                activity: Activity::default(),
             }),
         };
         Place::fill(&session);

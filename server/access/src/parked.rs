@@ -3,7 +3,7 @@
 //! In memory and bounded, by address, by user and in all; what is pushed out is a login abandoned.
 
 use crate::{Challenge, challenge::Client, locked, reason::Reason};
-use lockgate_model::{Origin, UserName, address_key};
+use lockgate_model::{Origin, address_key};
 use std::{collections::HashMap, sync::Mutex};
 
 const OF_A_USER: usize = 8;
@@ -42,11 +42,6 @@ impl Parked {
         }
         let over = (Reason::ChallengeExpired, said);
         waiting.remove(id).filter(|challenge| challenge.pending.until_ms > now_ms).ok_or(over)
-    }
-
-    /// Ends the challenges of a user.
-    pub(crate) fn forget(&self, user: &UserName) {
-        locked(&self.waiting).retain(|_, challenge| challenge.pending.who.name.as_ref() != Some(user));
     }
 
     /// Drops what has passed.

@@ -1,6 +1,7 @@
 //! What whoever passed the gate holds, and the list of all of them.
 
 use crate::{
+    Activity, ActivityView,
     first_factor::First,
     grants::Held,
     locked,
@@ -92,6 +93,7 @@ pub(crate) struct SessionInner {
     pub(crate) until_ms: AtomicU64,
     /// The grant that it came from, kept alive.
     pub(crate) hold: Option<Held>,
+    pub(crate) activity: Activity,
 }
 
 impl Session {
@@ -129,6 +131,12 @@ impl Session {
     #[must_use]
     pub fn factor(&self) -> Option<&str> {
         self.inner.factor.as_deref()
+    }
+
+    /// What it does at the moment: doors write it, `session list` shows it. It does not keep the session alive.
+    #[must_use]
+    pub fn activity(&self) -> &Activity {
+        &self.inner.activity
     }
 
     /// Whether it has been ended.
@@ -176,6 +184,8 @@ pub struct SessionView {
     pub since: SystemTime,
     /// The second factor it was made with (`totp`, `recovery`, `app_password`, …); `None` where none was due.
     pub factor: Option<String>,
+    /// What it does now.
+    pub activity: ActivityView,
 }
 
 /// The value of a session cookie: 256 random bits as text. The gate keeps only its digest.

@@ -26,7 +26,7 @@ pub enum PropertyError {
     },
 }
 
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "enabled",
     "admin",
     "otp_auth",
@@ -42,6 +42,7 @@ const KNOWN: [&str; 15] = [
     "account_expire",
     "permissions",
     "mounts",
+    "client_certificate",
 ];
 
 /// Puts one property into a change. An empty value removes what can be removed.
@@ -94,6 +95,11 @@ pub fn apply_property(change: &mut AccountChange, key: &str, value: &str) -> Res
             change.rules =
                 Some(rules(value).ok_or_else(|| bad("PATH=RIGHTS;PATH=RIGHTS with rights such as read,view"))?)
         }
+        "client_certificate" => {
+            let subject = |text: &str| lockgate_users::contact::subject(text).is_ok().then(|| text.to_owned());
+            change.client_certificate =
+                field(value, subject).ok_or_else(|| bad("a subject as RFC 4514 has it, such as CN=alice,O=Example"))?;
+        }
         "mounts" => change.mounts = Some(mounts(value).ok_or_else(|| bad("PATH=FOLDER[=RIGHTS];…"))?),
         _ => return Err(PropertyError::Unknown(key.to_owned())),
     }
@@ -128,6 +134,7 @@ pub fn properties_of(account: &Account) -> Vec<(String, String)> {
     let mounts: Vec<String> =
         account.mounts.iter().map(|m| format!("{}={}={}", m.at, m.source.display(), m.permissions)).collect();
     put("mounts", (!mounts.is_empty()).then(|| mounts.join(";")));
+    list.extend(account.client_certificate.clone().map(|subject| ("client_certificate".to_owned(), subject)));
     list.extend(account.texts.iter().map(|(name, text)| (format!("x_{name}"), text.clone())));
     list
 }

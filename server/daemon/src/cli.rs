@@ -104,6 +104,16 @@ pub(crate) enum User {
     /// Public keys for SSH.
     #[command(subcommand)]
     Key(Key),
+    /// Name the client certificate that opens a user's account instead of the password, on FTP under TLS.
+    Certificate {
+        name: String,
+        /// The certificate, PEM: its subject is what counts, as long as an authority of the listener vouches for it.
+        #[arg(required_unless_present = "clear")]
+        file: Option<PathBuf>,
+        /// Name none any more.
+        #[arg(long, conflicts_with = "file")]
+        clear: bool,
+    },
     /// Passwords for clients that cannot ask for a code.
     #[command(subcommand)]
     AppPassword(AppPassword),

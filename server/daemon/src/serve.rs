@@ -24,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) use report::moment;
 
-/// How often what is older than its time is swept out of the store and the ledger.
+/// How often what is older than its time is swept out of the store. The ledger is the gate's to sweep.
 const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Everything that runs.
@@ -157,9 +157,6 @@ async fn chores(server: Arc<Server>) {
     loop {
         let roots = server.roots().await;
         server.storage.sweep(&roots).await;
-        if let Err(error) = lockgate_access::Ledger::sweep(&*server.stores.ledger).await {
-            tracing::warn!(%error, "the ledger could not be swept");
-        }
         tokio::select! {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             () = stop.stopping() => break,

@@ -9,6 +9,7 @@ mod path;
 mod permission;
 mod protocol;
 mod secret;
+mod shown;
 mod size;
 
 pub use name::{NameError, UserName};
@@ -17,4 +18,5 @@ pub use path::{PathError, VPath};
 pub use permission::{Permission, Permissions, UnknownPermission};
 pub use protocol::{Protocol, ProtocolSet, UnknownProtocol};
 pub use secret::Secret;
+pub use shown::{named, shown};
 pub use size::ByteSize;

@@ -3,7 +3,11 @@
 //! `.` and `..` are resolved here, before any disk is asked, and never climb above the root; so the same string means the
 //! same file on every door, and a rule about a folder holds for every spelling that reaches it.
 
-use std::{fmt, sync::Arc};
+use crate::name::is_unfit;
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 /// An absolute path in a user's tree. Components are non-empty, free of NUL and `/`, and never `.` or `..`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -153,19 +157,32 @@ impl VPath {
 }
 
 impl fmt::Display for VPath {
-    /// UTF-8 as it is; other bytes and control characters escaped, so that a log line stays one line.
+    /// For operators: logs, the audit trail, terminals. UTF-8 as it is; other bytes, control characters and what is drawn as
+    /// nothing or turns the line around escaped, so that a line stays one line and looks like what it says. Clients are shown
+    /// names by [`crate::shown`], which leaves the last two as they are: they open the file again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+                if c.is_control() {
+                    write!(f, "{}", c.escape_default())?;
+                } else if is_unfit(c) || c == ARABIC_LETTER_MARK {
+                    escape(f, c.encode_utf8(&mut [0; 4]).as_bytes())?;
+                } else {
+                    f.write_char(c)?;
+                }
             }
-            for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
-            }
+            escape(f, chunk.invalid())?;
         }
         Ok(())
     }
 }
+
+fn escape(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+}
+
+/// Sets the direction of what is around it, and is drawn as nothing. No name of a user is denied for it.
+const ARABIC_LETTER_MARK: char = '\u{61c}';
 
 impl fmt::Debug for VPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -191,6 +208,26 @@ mod tests {
         assert!(!VPath::parse("/payroll/x").unwrap().is_within(&folder));
         assert_eq!(VPath::parse("/pay/x/y").unwrap().strip(&folder), Some(&b"x/y"[..]));
         assert_eq!(folder.strip(&folder), Some(&b""[..]));
+    }
+
+    #[test]
+    fn an_operator_sees_no_character_that_hides_or_turns_text_and_a_client_sees_its_own_name() {
+        let text = |path: &str| VPath::parse(path).unwrap().to_string();
+        assert_eq!(text("/Zoë/日本"), "/Zoë/日本");
+        assert_eq!(text("/a\n\u{1b}[2J"), "/a\\n\\u{1b}[2J");
+        assert_eq!(text("/invoice\u{202e}fdp.exe"), "/invoice\\xe2\\x80\\xaefdp.exe");
+        let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{feff}'];
+        for c in marks
+            .into_iter()
+            .chain('\u{200b}'..='\u{200d}')
+            .chain('\u{202a}'..='\u{202e}')
+            .chain('\u{2066}'..='\u{2069}')
+        {
+            let name = format!("a{c}b");
+            let escaped: String = c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("\\x{byte:02x}")).collect();
+            assert_eq!(text(&name), format!("/a{escaped}b"));
+            assert_eq!(crate::shown(name.as_bytes()), name);
+        }
     }
 
     proptest! {

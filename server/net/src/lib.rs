@@ -18,6 +18,7 @@ pub use address_book::AddressBook;
 pub use arrivals::ConnectionBan;
 pub use frontend::{Connection, Frontend};
 pub use listener::{BindError, Bound, House, ListenerControl, ListenerSettings, NetLimits};
+pub use proxy::announced_client;
 pub use stop::{Stop, StopSource};
 pub use stranger::{Eviction, Stranger};
-pub use tls::{OldestTls, TlsError, TlsMaterial};
+pub use tls::{ClientTrust, OldestTls, TlsError, TlsMaterial};

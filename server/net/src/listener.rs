@@ -14,7 +14,7 @@ use crate::{
     AddressBook, Connection, ConnectionBan, Eviction, Frontend, Stop,
     address_book::now_ms,
     arrivals::Arrivals,
-    proxy::{Told, read_header},
+    proxy::{HEADER_TIME, Told, read_header},
     stranger::Crowd,
 };
 use ipnet::IpNet;
@@ -428,8 +428,6 @@ fn is_exhaustion(cause: &io::Error) -> bool {
 
 /// Connections that the system keeps waiting.
 const BACKLOG: i32 = 1024;
-/// How long a PROXY header may take.
-const HEADER_TIME: Duration = Duration::from_secs(5);
 /// What a door has between an eviction and the end of its connection, for a last word.
 const FAREWELL: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 2000 });
 /// The pauses after an accept that failed for want of anything.

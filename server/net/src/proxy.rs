@@ -8,8 +8,28 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Reads the header in front of a connection that comes from a proxy, to its last byte and not one further, within the time
+/// that a listener gives it: the client's address, or `None` where the proxy speaks for itself. For doors that open ports of
+/// their own; whether the caller may be believed is for them to know.
+///
+/// # Errors
+/// What is malformed, too long or too late; the connection is then of no use.
+pub async fn announced_client(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    match timeout(HEADER_TIME, read_header(stream)).await {
+        Ok(Ok(Told::Addresses { from, .. })) => Ok(Some(from)),
+        Ok(Ok(Told::Nothing)) => Ok(None),
+        Ok(Err(cause)) => Err(io::Error::new(io::ErrorKind::InvalidData, cause)),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the PROXY header came too late")),
+    }
+}
 
 /// What a header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +60,8 @@ pub(crate) enum ProxyError {
     Family,
 }
 
+/// How long a header may take.
+pub(crate) const HEADER_TIME: Duration = Duration::from_secs(5);
 /// The first twelve bytes of version 2.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// The longest line of version 1, CRLF included (section 2.1).

@@ -5,14 +5,20 @@
 //! The provider is passed explicitly, since a library must not depend on what the process installed. Each set of
 //! application protocols has tickets of its own: a session made with one door is never resumed with another.
 //!
-//! Never: a client's name decides which certificate is shown, and no key that others may read is used.
+//! Never: a client's name decides which certificate is shown, and no key that others may read is used. No certificate of a
+//! client is asked for where no authority is named.
 
+mod clients;
 mod self_signed;
+mod subject;
+
+pub use clients::ClientTrust;
 
 use aws_lc_rs::digest;
+use clients::{Asking, Authorities};
 use lockgate_model::Secret;
 use rustls::{
-    ServerConfig,
+    ServerConfig, ServerConnection,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache},
@@ -96,6 +102,8 @@ struct Material {
     key: PathBuf,
     shown: Arc<Shown>,
     provider: Arc<CryptoProvider>,
+    /// Whose certificates of clients count; none are asked for without.
+    authorities: Option<Authorities>,
     plain: ServerConfig,
     by_alpn: Mutex<HashMap<Vec<Vec<u8>>, Pair>>,
 }
@@ -149,19 +157,45 @@ impl TlsMaterial {
     /// # Errors
     /// As [`TlsMaterial::load`].
     pub fn load_from(certificate: &Path, key: &Path, oldest: OldestTls) -> Result<Self, TlsError> {
+        Self::load_asking(certificate, key, oldest, None)
+    }
+
+    /// The same, asking clients for certificates where it is said whose count. A client need not have one:
+    /// [`TlsMaterial::client_subject`] tells what it proved.
+    ///
+    /// # Errors
+    /// As [`TlsMaterial::load`], also for the files of the authorities.
+    pub fn load_asking(
+        certificate: &Path,
+        key: &Path,
+        oldest: OldestTls,
+        clients: Option<&ClientTrust>,
+    ) -> Result<Self, TlsError> {
         let versions: &[&rustls::SupportedProtocolVersion] = match oldest {
             OldestTls::Tls12 => &[&TLS13, &TLS12],
             OldestTls::Tls13 => &[&TLS13],
         };
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let shown = Arc::new(Shown(RwLock::new(read_pair(certificate, key, &provider)?)));
+        let authorities = clients.map(|trust| Authorities::load(trust, &provider)).transpose()?;
         let plain = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
-            .map_err(|cause| TlsError::unusable(certificate, cause))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+            .map_err(|cause| TlsError::unusable(certificate, cause))?;
+        let plain = match authorities {
+            Some(_) => plain.with_client_cert_verifier(Arc::new(Asking(Arc::clone(&provider)))),
+            None => plain.with_no_client_auth(),
+        };
+        let plain = plain.with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
-        Ok(Self(Arc::new(Material { certificate, key, shown, provider, plain, by_alpn: Mutex::default() })))
+        Ok(Self(Arc::new(Material {
+            certificate,
+            key,
+            shown,
+            provider,
+            authorities,
+            plain,
+            by_alpn: Mutex::default(),
+        })))
     }
 
     /// Makes a self-signed certificate for these names and addresses, if neither file is there.
@@ -181,14 +215,17 @@ impl TlsMaterial {
         }
     }
 
-    /// Reads the files anew; on error the old material stays in use.
+    /// Reads all files anew. Whose certificates of clients count, and what the server shows, are two things: where the files of
+    /// one are of no use, its old material stays, and the other is taken over all the same. So an authority that was taken
+    /// back goes, whatever has become of the server's key.
     ///
     /// # Errors
-    /// [`TlsError`].
+    /// The first [`TlsError`].
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = read_pair(&self.0.certificate, &self.0.key, &self.0.provider)?;
-        *self.0.shown.0.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+        let counts = self.0.authorities.as_ref().map_or(Ok(()), Authorities::reload);
+        let shows = read_pair(&self.0.certificate, &self.0.key, &self.0.provider)
+            .map(|fresh| *self.0.shown.0.write().unwrap_or_else(PoisonError::into_inner) = fresh);
+        counts.and(shows)
     }
 
     /// The configuration for a door: `alpn` are the protocols it speaks, in order; a client that offers only others is refused
@@ -228,6 +265,33 @@ impl TlsMaterial {
         timeout(limit, handshake)
             .await
             .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long")))
+    }
+
+    /// The subject that the client of a finished handshake proved with a certificate, as RFC 4514 has it; `None` where it
+    /// showed none, or one that does not count at this moment: expired, revoked, of an authority that is not named.
+    ///
+    /// The only way to a client's certificate: the connection's own list holds what nobody has looked at.
+    #[must_use]
+    pub fn client_subject(&self, connection: &ServerConnection) -> Option<String> {
+        self.0.authorities.as_ref()?.subject(connection.peer_certificates()?)
+    }
+
+    /// The subject of the first certificate in a PEM file, as [`TlsMaterial::client_subject`] would tell it. Whether it counts
+    /// is not looked at; but one that is not of version 3 is refused, since a client that shows it gets no connection at all.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn subject_in_file(certificate: &Path) -> Result<String, TlsError> {
+        let text = read(certificate)?;
+        let leaf = CertificateDer::from_pem_slice(text.expose())
+            .map_err(|cause| TlsError::unusable(certificate, format!("holds no certificate in PEM: {cause}")))?;
+        if subject::is_of_an_old_version(&leaf) {
+            let reason = "is an X.509 certificate of version 1 or 2, with which no TLS connection comes about here: have it issued \
+                          in version 3, with extensions";
+            return Err(TlsError::unusable(certificate, reason));
+        }
+        subject::subject_of(&leaf)
+            .ok_or_else(|| TlsError::unusable(certificate, "has a subject that is empty or too long to log in with"))
     }
 
     /// SHA-256 of the leaf certificate, upper-case hex with colons.

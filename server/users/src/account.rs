@@ -57,10 +57,45 @@ pub struct Account {
     pub max_logins: Option<u32>,
     /// When the account ends.
     pub expires: Option<UnixMillis>,
+    /// The exact subject of the client certificate that is the user's first factor, as RFC 4514 writes it.
+    pub client_certificate: Option<String>,
     /// Free texts `x_NAME`, keyed by NAME.
     pub texts: BTreeMap<String, String>,
     /// Public keys for SSH.
     pub keys: Vec<AuthorizedKey>,
+}
+
+impl Account {
+    /// An account with nothing but a name: enabled, on every protocol, full rights in its own folder.
+    #[must_use]
+    pub fn empty(name: UserName, epoch: Epoch) -> Self {
+        Self {
+            name,
+            epoch,
+            enabled: true,
+            admin: false,
+            password: None,
+            email: None,
+            phone: None,
+            otp_auth: false,
+            otp_auth_by_protocol: BTreeMap::new(),
+            otp_token_timeout_ms: None,
+            enrolments: BTreeMap::new(),
+            recovery_codes_left: 0,
+            root: None,
+            mounts: Vec::new(),
+            rules: Vec::new(),
+            read_only: false,
+            quota: None,
+            allowed_protocols: ProtocolSet::all(),
+            ip_restrictions: Vec::new(),
+            max_logins: None,
+            expires: None,
+            client_certificate: None,
+            texts: BTreeMap::new(),
+            keys: Vec::new(),
+        }
+    }
 }
 
 /// A folder outside the user's root that appears in their tree.

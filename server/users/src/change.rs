@@ -4,41 +4,11 @@
 //! passwords, keys or enrolments; those have operations of their own.
 
 use crate::{Account, AccountChange, DirectoryError, Epoch, Field, MountPoint, PathRule, contact};
-use lockgate_model::{ProtocolSet, UserName};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     os::unix::ffi::OsStrExt,
     path::{Component, Path},
 };
-
-/// An account with nothing but a name: enabled, on every protocol, full rights in its own folder.
-pub(crate) fn empty_account(name: &UserName, epoch: Epoch) -> Account {
-    Account {
-        name: name.clone(),
-        epoch,
-        enabled: true,
-        admin: false,
-        password: None,
-        email: None,
-        phone: None,
-        otp_auth: false,
-        otp_auth_by_protocol: BTreeMap::new(),
-        otp_token_timeout_ms: None,
-        enrolments: BTreeMap::new(),
-        recovery_codes_left: 0,
-        root: None,
-        mounts: Vec::new(),
-        rules: Vec::new(),
-        read_only: false,
-        quota: None,
-        allowed_protocols: ProtocolSet::all(),
-        ip_restrictions: Vec::new(),
-        max_logins: None,
-        expires: None,
-        texts: BTreeMap::new(),
-        keys: Vec::new(),
-    }
-}
 
 /// Applies `change`, and bumps the epoch where what was granted before must end: see [`ends_sessions`].
 ///
@@ -79,6 +49,9 @@ pub(crate) fn apply(account: &mut Account, change: AccountChange) -> Result<(), 
         within(logins, 1, u32::MAX, "max_logins is at least 1; clear it for no limit")
     })?;
     put(&mut account.expires, change.expires, |ms| within(ms, 0, MAX_NUMBER, "account_expire is too far away"))?;
+    put(&mut account.client_certificate, change.client_certificate, |subject| {
+        contact::subject(&subject).map_err(|error| invalid(&error)).map(|()| subject)
+    })?;
     for (name, value) in change.texts {
         contact::text_name(&name).map_err(|error| invalid(&error))?;
         match value {
@@ -118,6 +91,8 @@ fn ends_sessions(before: &Account, after: &Account) -> bool {
         || before.read_only != after.read_only
         || before.allowed_protocols != after.allowed_protocols
         || before.ip_restrictions != after.ip_restrictions
+        // One that is given to a user who had none takes nothing away, as with keys.
+        || (before.client_certificate.is_some() && before.client_certificate != after.client_certificate)
         || narrowed(before.quota.map(|quota| quota.0), after.quota.map(|quota| quota.0))
         || narrowed(before.expires, after.expires)
 }
@@ -196,12 +171,13 @@ const MAX_NUMBER: u64 = i64::MAX as u64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockgate_model::{ByteSize, Permissions, Protocol, VPath};
+    use lockgate_model::{ByteSize, Permissions, Protocol, ProtocolSet, UserName, VPath};
 
     fn account() -> Account {
-        let mut account = empty_account(&UserName::new("alice").unwrap(), Epoch(5));
+        let mut account = Account::empty(UserName::new("alice").unwrap(), Epoch(5));
         account.quota = Some(ByteSize(100));
         account.expires = Some(100);
+        account.client_certificate = Some("CN=a".into());
         account
     }
 
@@ -226,6 +202,8 @@ mod tests {
             AccountChange { expires: Field::Set(99), ..Default::default() },
             AccountChange { allowed_protocols: Some(ProtocolSet::NONE), ..Default::default() },
             AccountChange { ip_restrictions: Some(vec!["10.0.0.0/8".parse().unwrap()]), ..Default::default() },
+            AccountChange { client_certificate: Field::Set("CN=b".into()), ..Default::default() },
+            AccountChange { client_certificate: Field::Clear, ..Default::default() },
         ];
         for change in changes {
             assert_eq!(epoch_after(change.clone()), 6, "{change:?}");
@@ -280,6 +258,7 @@ mod tests {
             AccountChange { rules: Some(vec![rule.clone(), rule]), ..Default::default() },
             AccountChange { quota: Field::Set(ByteSize(u64::MAX)), ..Default::default() },
             AccountChange { max_logins: Field::Set(0), ..Default::default() },
+            AccountChange { client_certificate: Field::Set("CN = a, O = b".into()), ..Default::default() },
             AccountChange { texts: [("a b".into(), Some(String::new()))].into(), ..Default::default() },
             AccountChange { texts: [("a".into(), Some("b\r\nc".into()))].into(), ..Default::default() },
         ];

@@ -68,6 +68,32 @@ pub fn phone(text: &str) -> Result<String, ContactError> {
     Ok(number)
 }
 
+/// The subject of a certificate in the form in which it is compared, that of RFC 4514: no blanks around `,` and `=`, which the
+/// usual print of a certificate has and which no subject would ever equal.
+///
+/// # Errors
+/// [`ContactError`] where it cannot be one.
+pub fn subject(text: &str) -> Result<(), ContactError> {
+    let mut escaped = false;
+    let mut begins = vec![0];
+    for (place, c) in text.char_indices() {
+        if !escaped && matches!(c, ',' | '+') {
+            begins.push(place + 1);
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    let kind = |begin: usize| text.get(begin..).unwrap_or_default().split_once('=').map(|(kind, _)| kind);
+    let named = |kind: &str| !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    let parts = begins.iter().all(|begin| kind(*begin).is_some_and(named));
+    if parts && text.len() <= MAX_TEXT && !escaped && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(ContactError(
+            "a subject is written like CN=alice,O=Example: openssl x509 -noout -subject -nameopt RFC2253,-esc_msb prints it".into(),
+        ))
+    }
+}
+
 /// The NAME of an `x_NAME`, given without `x_`: 1 to 64 letters, digits, `_`, `-` or `.`, ASCII.
 ///
 /// # Errors
@@ -170,6 +196,16 @@ mod tests {
             "\u{661}\u{662}\u{663}\u{664}\u{665}\u{666}",
         ] {
             assert!(phone(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_written_as_it_is_compared() {
+        for text in ["CN=alice", "CN=Zo\u{eb} A,OU=a\\,b,O=Example+UID=7", "2.5.4.65=#0C0178", "CN=a=b"] {
+            assert!(subject(text).is_ok(), "{text:?}");
+        }
+        for text in ["", "alice", "CN = alice", "CN=alice, O=b", "CN=a,", "/CN=alice/O=b", "CN=a\n", "CN=a\\", "=a"] {
+            assert!(subject(text).is_err(), "{text:?}");
         }
     }
 

@@ -81,6 +81,8 @@ pub struct AccountChange {
     pub max_logins: Field<u32>,
     /// End of the account.
     pub expires: Field<UnixMillis>,
+    /// The exact subject of the client certificate that opens the account.
+    pub client_certificate: Field<String>,
     /// Free texts by NAME: `None` removes the text.
     pub texts: BTreeMap<String, Option<String>>,
 }

@@ -4,7 +4,7 @@
 //! it writes them, under one lock, so that any number of uploads at once stay below the limit together; what is reserved
 //! belongs to a [`Charge`] and comes back by itself unless the bytes stay.
 
-use crate::{FileId, Kept, PartialEntry, Usage, VfsError};
+use crate::{FileId, Kept, PartialEntry, Usage, VfsError, unfinished::Unfinished};
 use lockgate_model::ByteSize;
 use std::{
     collections::HashMap,
@@ -18,6 +18,8 @@ const RECOUNT: Duration = Duration::from_secs(600);
 /// The count of one user.
 #[derive(Default)]
 pub(crate) struct Account {
+    /// Counts uploads, where all else here counts bytes.
+    pub(crate) unfinished: Unfinished,
     state: Mutex<State>,
     counting: tokio::sync::Mutex<()>,
 }
@@ -90,6 +92,7 @@ impl Account {
 
     /// Gives back the bytes of a partial that is gone.
     pub(crate) fn drop_partial(&self, partial: &PartialEntry) {
+        self.unfinished.ended(partial.id);
         let mut state = self.state();
         if let Some(bytes) = state.partials.remove(&partial.id) {
             state.take_off(bytes);

@@ -46,6 +46,8 @@ pub struct Capabilities {
     pub properties: bool,
     /// Writing into a committed file.
     pub patch: bool,
+    /// Renaming in one step. Without it every [`Backend::rename`] is [`VfsError::Impossible`], and [`crate::Vfs`] copies files.
+    pub rename: bool,
 }
 
 /// What to do with a link at the end of a path.
@@ -167,6 +169,16 @@ pub trait Backend: Send + Sync + 'static {
     /// As [`Backend::partial`].
     async fn resume(&self, path: &VPath, key: &PartialKey) -> Result<Option<Box<dyn StagedFile>>, VfsError>;
 
+    /// As [`Backend::resume`], but the file stays under `key` while it is written to, so that a process that dies leaves what
+    /// came: for keys that one upload alone has. `None` too while somebody goes on with it; [`Backend::partial`] answers for
+    /// it then. A store that cannot do so loses such an upload with its process.
+    ///
+    /// # Errors
+    /// As [`Backend::partial`].
+    async fn go_on(&self, path: &VPath, key: &PartialKey) -> Result<Option<Box<dyn StagedFile>>, VfsError> {
+        self.resume(path, key).await
+    }
+
     /// Drops a partial.
     ///
     /// # Errors
@@ -246,6 +258,23 @@ pub trait Backend: Send + Sync + 'static {
     /// [`VfsError::Backend`].
     async fn usage(&self, owner: u64, skip: &[FileId]) -> Result<Usage, VfsError>;
 
+    /// The partials of `owner`, also those that somebody goes on with in their place; no network.
+    ///
+    /// # Errors
+    /// [`VfsError::Backend`].
+    async fn partials(&self, owner: u64) -> Result<Vec<PartialEntry>, VfsError> {
+        Ok(self.usage(owner, &[]).await?.partials)
+    }
+
+    /// Waits until the names in the folder of `path` are on the disk, where the durability asks for it: after
+    /// [`StagedFile::keep`], which does not wait.
+    ///
+    /// # Errors
+    /// [`VfsError::NotFound`] where the folder went, [`VfsError::Backend`].
+    async fn sync_folder_of(&self, _path: &VPath) -> Result<(), VfsError> {
+        Ok(())
+    }
+
     /// Removes staged files that no upload owns and partials older than `keep`; the partials removed.
     async fn sweep(&self, keep: Duration) -> Vec<PartialEntry>;
 }
@@ -269,9 +298,15 @@ pub trait OpenFile: Send + Sync {
     /// As [`crate::FileReader::read_at`].
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError>;
 
-    /// As [`crate::FileReader::descriptor`].
+    /// The descriptor, for threads that may wait; `None` for stores without one.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Whether `length` bytes from `offset` can be had through [`OpenFile::descriptor`] without waiting for a disk or a network.
+    /// Quick.
+    fn is_ready(&self, _offset: u64, _length: u64) -> bool {
+        false
     }
 }
 
@@ -337,8 +372,13 @@ pub trait StagedFile: Send + Sync {
     /// Ends it without a trace. Quick.
     fn discard(self: Box<Self>);
 
-    /// The descriptor, for doors that can `splice`; `None` for stores without one.
+    /// The descriptor, for threads that may wait; `None` for stores without one.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// Whether writing through [`StagedFile::descriptor`] goes to memory and waits for no network.
+    fn is_quick(&self) -> bool {
+        false
     }
 }

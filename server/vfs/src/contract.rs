@@ -128,6 +128,18 @@ async fn keeping(store: &dyn Backend) -> Result<(), Broken> {
         "dropping a partial says which it was"
     );
     rule!(said(store.drop_partial(&name, &alice).await)?.is_none(), "a partial is dropped once");
+    rule!(said(store.go_on(&name, &alice).await)?.is_none(), "what is not there cannot be gone on with");
+    filled(store, "/f", b"1").await?.keep(&alice, 1).ok_or("a store keeps partials")?;
+    let mut staged = said(store.go_on(&name, &alice).await)?.ok_or("a partial can be gone on with in its place")?;
+    rule!(said(store.go_on(&name, &alice).await)?.is_none(), "a partial is gone on with in its place once at a time");
+    rule!(said(store.resume(&name, &alice).await)?.is_none(), "what is gone on with in its place is nobody else's");
+    said(staged.write_at(1, b"2").await)?;
+    let kept = staged.keep(&alice, 2).ok_or("a store keeps partials again")?;
+    rule!(kept.partial.bytes == 2, "a partial that was gone on with in its place is there with all that came");
+    let staged = said(store.go_on(&name, &alice).await)?.ok_or("a partial can be gone on with again")?;
+    publish(staged, Overwrite::Replace).await?;
+    rule!(read(store, "/f").await? == b"12", "a partial that was gone on with in its place commits as a whole");
+    rule!(said(store.partial(&name, &alice).await)?.is_none(), "what is committed is no partial any more");
     said(store.remove_file(&name).await)?;
     Ok(())
 }
@@ -187,6 +199,21 @@ async fn renaming(store: &dyn Backend) -> Result<(), Broken> {
     }
     publish(filled(store, "/e/f", b"f").await?, Overwrite::Refuse).await?;
     let (a, b, d, e) = (path("/a")?, path("/b")?, path("/d")?, path("/e")?);
+    if !store.capabilities().rename {
+        for (from, to) in [(&a, &b), (&e, &path("/g")?)] {
+            refused!(
+                store.rename(from, to, Overwrite::Replace).await,
+                VfsError::Impossible { .. },
+                "a store without renames says so"
+            );
+        }
+        rule!(read(store, "/b").await? == b"bb", "a rename that is refused changes nothing");
+        for name in [&a, &b] {
+            said(store.remove_file(name).await)?;
+        }
+        said(store.remove_folder(&d).await.outcome)?;
+        return said(store.remove_tree(&e, &Ended::default()).await.outcome);
+    }
     refused!(
         store.rename(&a, &b, Overwrite::Refuse).await,
         VfsError::Exists(_),
@@ -248,6 +275,12 @@ async fn counting_and_sweeping(store: &dyn Backend) -> Result<(), Broken> {
     let live = filled(store, "/d/live", b"123").await?;
     filled(store, "/f", b"12").await?.keep(&alice, 2).ok_or("a store keeps partials")?;
     filled(store, "/g", b"1").await?.keep(&bob, 1).ok_or("a store keeps partials")?;
+    let found = said(store.partials(alice.owner_tag()).await)?;
+    rule!(
+        found.iter().map(|partial| partial.bytes).collect::<Vec<_>>() == [2],
+        "one's own partials are told, and no others"
+    );
+    said(store.sync_folder_of(&path("/f")?).await)?;
     let usage = said(store.usage(alice.owner_tag(), &[]).await)?;
     rule!(usage.bytes == 5, "committed bytes are counted, and staged ones are not");
     rule!(usage.partials.iter().map(|partial| partial.bytes).sum::<u64>() == 2, "one's own partials are counted");

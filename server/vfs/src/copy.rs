@@ -37,7 +37,7 @@ impl Vfs {
             Overwrite::Refuse => Intent::CreateNew,
             Overwrite::Replace => Intent::Create,
         };
-        let begin = Begin { intent, on_abort: OnAbort::Discard, origin: Origin::Copy(from.clone()) };
+        let begin = Begin::new(intent, OnAbort::Discard, Origin::Copy(from.clone()));
         let mut upload = self.begin(to, begin).await?;
         pour(&reader, &mut upload).await?;
         let committed = upload.commit().await?;
@@ -66,11 +66,8 @@ impl Vfs {
         self.view.tree.require(&source.path, Permission::Read, Action::Read)?;
         let file = source.mount.backend.open(&source.inner).await.map_err(|error| source.said(error))?;
         let reader = FileReader::new(file);
-        let begin = Begin {
-            intent: if overwrite == Overwrite::Refuse { Intent::CreateNew } else { Intent::Create },
-            on_abort: OnAbort::Discard,
-            origin: Origin::Move,
-        };
+        let intent = if overwrite == Overwrite::Refuse { Intent::CreateNew } else { Intent::Create };
+        let begin = Begin::new(intent, OnAbort::Discard, Origin::Move);
         let mut upload = self.begin(&target.path, begin).await?;
         pour(&reader, &mut upload).await?;
         let facts = reader.metadata();

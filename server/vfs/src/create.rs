@@ -19,6 +19,18 @@ pub(crate) struct Begin {
     pub(crate) intent: Intent,
     pub(crate) on_abort: OnAbort,
     pub(crate) origin: Origin,
+    /// Whether it is known by a ticket, and by no name.
+    pub(crate) ticketed: bool,
+}
+
+impl Begin {
+    pub(crate) fn new(intent: Intent, on_abort: OnAbort, origin: Origin) -> Self {
+        Self { intent, on_abort, origin, ticketed: false }
+    }
+
+    fn ticketed(on_abort: OnAbort) -> Self {
+        Self { ticketed: true, ..Self::new(Intent::Create, on_abort, Origin::Client) }
+    }
 }
 
 impl Vfs {
@@ -28,7 +40,7 @@ impl Vfs {
     /// [`VfsError::Forbidden`], [`VfsError::IsFolder`], [`VfsError::NotFound`] for a missing folder, [`VfsError::Exists`],
     /// [`VfsError::PartialExists`], [`VfsError::WrongOffset`], [`VfsError::Locked`], [`VfsError::OverQuota`].
     pub async fn create(&self, path: &VPath, intent: Intent, on_abort: OnAbort) -> Result<Upload, VfsError> {
-        self.begin(path, Begin { intent, on_abort, origin: Origin::Client }).await
+        self.begin(path, Begin::new(intent, on_abort, Origin::Client)).await
     }
 
     pub(crate) async fn begin(&self, path: &VPath, begin: Begin) -> Result<Upload, VfsError> {
@@ -37,33 +49,51 @@ impl Vfs {
         self.begin_at(path, place, existing, key, begin).await
     }
 
-    /// Begins an upload that is known by `ticket` and not by its name (tus): cut off, it is kept under the ticket alone, where
-    /// [`Vfs::resume_ticketed`] finds it, also after a restart.
+    /// Begins an upload that is known by `ticket` and not by its name (tus): kept, by [`Upload::keep`] or by an abort with
+    /// [`OnAbort::Keep`], it is so under the ticket alone, even where it is empty, and [`Vfs::resume_ticketed`] finds it, also
+    /// after a restart. No two uploads have one ticket.
     ///
     /// # Errors
     /// As [`Vfs::create`].
-    pub async fn create_ticketed(&self, path: &VPath, ticket: &str) -> Result<Upload, VfsError> {
-        let begin = Begin { intent: Intent::Create, on_abort: OnAbort::Keep, origin: Origin::Client };
+    pub async fn create_ticketed(&self, path: &VPath, ticket: &str, on_abort: OnAbort) -> Result<Upload, VfsError> {
+        let begin = Begin::ticketed(on_abort);
         let (place, existing) = self.target(path, begin.intent).await?;
         let key = PartialKey::of_ticket(self.view.tree.owner(), ticket);
         self.begin_at(path, place, existing, key, begin).await
     }
 
-    /// Goes on with an upload that was kept under a ticket; its length says where.
+    /// Goes on with an upload that was kept under a ticket; its length says where. What came of it stays where the store can
+    /// do so ([`crate::Backend::go_on`]), even if the process dies meanwhile.
     ///
     /// # Errors
     /// [`VfsError::NotFound`] where none is kept (or somebody goes on with it now), and as [`Vfs::create`].
     pub async fn resume_ticketed(&self, path: &VPath, ticket: &str) -> Result<Upload, VfsError> {
-        let begin = Begin { intent: Intent::Create, on_abort: OnAbort::Keep, origin: Origin::Client };
+        let begin = Begin::ticketed(OnAbort::Keep);
         let (place, existing) = self.target(path, begin.intent).await?;
         let key = PartialKey::of_ticket(self.view.tree.owner(), ticket);
         self.replaceable(&place, existing.as_ref(), begin.intent)?;
-        let staged = place.mount.backend.resume(&place.inner, &key).await.map_err(|error| place.said(error))?;
+        let staged = place.mount.backend.go_on(&place.inner, &key).await.map_err(|error| place.said(error))?;
         let staged = staged.ok_or_else(|| VfsError::NotFound(path.clone()))?;
-        self.staged_upload(path, place, staged, key, begin, Resumed::Yes)
+        let old = self.own_partial(&place).await?.map(|partial| partial.unique);
+        let mut upload = self.staged_upload(path, place, staged, key, begin, Resumed::Yes)?;
+        if let Some(old) = old {
+            upload.ends_partial(old);
+        }
+        Ok(upload)
     }
 
-    /// Drops an upload that was kept under a ticket. That there is none is no error.
+    /// Facts of an upload that was kept under a ticket, also while somebody goes on with it where the store can tell.
+    ///
+    /// # Errors
+    /// As [`Vfs::create`]; that there is none is no error.
+    pub async fn ticketed(&self, path: &VPath, ticket: &str) -> Result<Option<Metadata>, VfsError> {
+        let (place, _) = self.target(path, Intent::Create).await?;
+        let key = PartialKey::of_ticket(self.view.tree.owner(), ticket);
+        place.mount.backend.partial(&place.inner, &key).await.map_err(|error| place.said(error))
+    }
+
+    /// Drops an upload that was kept under a ticket; one that somebody goes on with in its place does not commit any more. That
+    /// there is none is no error.
     ///
     /// # Errors
     /// [`VfsError::Forbidden`], [`VfsError::Backend`].
@@ -195,12 +225,14 @@ impl Vfs {
             // What was kept once is not lost by going on with it.
             on_abort: if resumed == Resumed::Yes { OnAbort::Keep } else { begin.on_abort },
             key,
+            ticketed: begin.ticketed,
             first: (resumed == Resumed::Yes).then_some(base.size),
             prefix: Prefix::new(base.size),
             before: Held::default(),
             untouched: resumed == Resumed::Yes && matches!(begin.intent, Intent::Patch { offset: None, .. }),
             failed: false,
             no_room: false,
+            kept_before: adopted,
             ends_partial: false,
             over: None,
             origin: begin.origin,
@@ -236,12 +268,14 @@ impl Vfs {
             overwrite: Overwrite::Replace,
             on_abort: begin.on_abort,
             key,
+            ticketed: begin.ticketed,
             first: None,
             prefix: Prefix::default(),
             before: Held::default(),
             untouched: false,
             failed: false,
             no_room: false,
+            kept_before: None,
             ends_partial: false,
             over: None,
             origin: begin.origin,
@@ -253,8 +287,8 @@ impl Vfs {
 
     fn opened(&self, path: &VPath, body: Body, base: Metadata) -> Upload {
         let open = Arc::new(OpenUpload::new(body.place.key(), base));
-        // In place the committed file answers for itself.
-        if body.way == Way::Staged {
+        // In place the committed file answers for itself, and what has a ticket has no name.
+        if body.way == Way::Staged && !body.ticketed {
             self.view.session.add(&open);
         }
         Upload::new(path.clone(), body, open)

@@ -11,6 +11,7 @@ mod change;
 pub mod contract;
 mod copy;
 mod create;
+mod ending;
 mod error;
 mod facts;
 mod local;
@@ -24,6 +25,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unfinished;
 mod upload;
 mod view;
 
@@ -33,9 +35,10 @@ pub use backend::{
 };
 pub use error::{Action, VfsError};
 pub use facts::{Entry, Facts, Kind, Metadata, Space};
+pub use local::local_store;
 pub use locks::{Lock, LockDepth, LockLimits, LockScope, LockToken, Locks};
 pub use replace::Replacement;
-pub use reserved::PartialKey;
+pub use reserved::{PartialKey, is_reserved, is_staged, staged_name};
 pub use storage::{Durability, MountSpec, Storage, StorageSettings, TreeSpec};
 pub use upload::{Committed, Intent, OnAbort, Upload};
 pub use view::{FileReader, Listing, Overwrite, Vfs};

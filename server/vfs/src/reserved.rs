@@ -71,10 +71,16 @@ pub(crate) fn owner_tag(owner: &UserName) -> u64 {
     hash.as_ref().iter().take(8).fold(0, |tag, byte| tag << 8 | u64::from(*byte))
 }
 
-/// Whether `name` is reserved.
+/// Whether `name` is reserved: a [`crate::Backend`] lists no such name.
 #[must_use]
-pub(crate) fn is_reserved(name: &[u8]) -> bool {
+pub fn is_reserved(name: &[u8]) -> bool {
     name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+}
+
+/// Whether `name` is one of [`staged_name`]: nobody's once no upload of a living process owns it.
+#[must_use]
+pub fn is_staged(name: &[u8]) -> bool {
+    litter(name) == Some(Litter::Staged)
 }
 
 /// Whether any component of `path` is reserved.
@@ -110,9 +116,9 @@ pub(crate) fn litter(name: &[u8]) -> Option<Litter> {
     }
 }
 
-/// A fresh unguessable name; `None` where the system has no randomness.
+/// A fresh unguessable reserved name for what is not committed yet; `None` where the system has no randomness.
 #[must_use]
-pub(crate) fn staged_name() -> Option<String> {
+pub fn staged_name() -> Option<String> {
     random_name(STAGED)
 }
 

@@ -44,7 +44,7 @@ pub struct StorageSettings {
 pub struct MountSpec {
     /// Where in the tree; `/` for the user's own root.
     pub at: VPath,
-    /// The host's folder.
+    /// The host's folder, or what a store was registered under.
     pub source: PathBuf,
     /// Made where it is missing (a user's own folder below the home), or an error.
     pub make: bool,
@@ -83,6 +83,8 @@ pub(crate) struct Shared {
     /// Changes of properties read, merge and write: one at a time.
     pub(crate) properties: tokio::sync::Mutex<()>,
     roots: Mutex<HashMap<PathBuf, WeakRoot>>,
+    /// Stores that are no folders of the host, by the source that stands for them.
+    stores: Mutex<HashMap<PathBuf, Arc<dyn Backend>>>,
     accounts: Mutex<HashMap<UserName, Arc<Account>>>,
     sessions: Mutex<HashMap<(UserName, String), Weak<Session>>>,
 }
@@ -98,6 +100,7 @@ impl Storage {
                 locks: LockTable::default(),
                 properties: tokio::sync::Mutex::default(),
                 roots: Mutex::default(),
+                stores: Mutex::default(),
                 accounts: Mutex::default(),
                 sessions: Mutex::default(),
             }),
@@ -114,6 +117,12 @@ impl Storage {
         self.shared.locks.limit(limits);
     }
 
+    /// From now on mounts with this `source` are `store`, and no folder of the host: for programs that bring stores of their own.
+    /// Sessions that live keep what they have.
+    pub fn register(&self, source: PathBuf, store: Arc<dyn Backend>) {
+        hold(&self.shared.stores).insert(source, store);
+    }
+
     /// Opens a user's tree for one session: `session` is the id in events, and the scope of "the same session" in files.md.
     ///
     /// A user with a quota has their files counted at the first session; that can take a while for a large tree. The quota is
@@ -125,13 +134,12 @@ impl Storage {
     pub async fn open(&self, tree: TreeSpec, session: String) -> Result<Vfs, VfsError> {
         let durability = hold(&self.shared.settings).durability;
         let (shared, specs) = (Arc::clone(&self.shared), tree.mounts.clone());
-        let roots = tokio::task::spawn_blocking(move || {
-            specs.iter().map(|spec| shared.root(&spec.source, spec.make)).collect::<io::Result<Vec<_>>>()
+        let backends = tokio::task::spawn_blocking(move || {
+            specs.iter().map(|spec| shared.store(spec, durability)).collect::<io::Result<Vec<_>>>()
         })
         .await
         .map_err(|_| VfsError::Interrupted)?
         .map_err(|source| VfsError::Backend { action: Action::List, source })?;
-        let backends = roots.iter().map(|root| Arc::new(root.backend(durability)) as Arc<dyn Backend>).collect();
         self.open_on(tree, backends, session).await
     }
 
@@ -176,16 +184,18 @@ impl Storage {
         }))
     }
 
-    /// Removes staging files that no upload owns and partials past their time, below the roots opened so far and `roots`.
-    /// Run at start and now and then.
+    /// Removes staging files that no upload owns and partials past their time, in the registered stores and below the roots
+    /// opened so far and `roots`. Run at start and now and then.
     pub async fn sweep(&self, roots: &[PathBuf]) {
         let keep = hold(&self.shared.settings).upload_keep;
         let mut sources: BTreeSet<PathBuf> = hold(&self.shared.roots).keys().cloned().collect();
         sources.extend(roots.iter().cloned());
+        let registered = hold(&self.shared.stores).clone();
+        sources.retain(|source| !registered.contains_key(source));
         let shared = Arc::clone(&self.shared);
         let opened = tokio::task::spawn_blocking(move || {
             let opened = sources.into_iter().filter_map(|source| match shared.root(&source, false) {
-                Ok(root) => Some(root.backend(Durability::Rename)),
+                Ok(root) => Some(Arc::new(root.backend(Durability::Rename)) as Arc<dyn Backend>),
                 Err(error) => {
                     // A user's folder that was removed needs no sweeping.
                     tracing::debug!(%error, "a root cannot be opened for sweeping");
@@ -195,13 +205,17 @@ impl Storage {
             opened.collect::<Vec<_>>()
         });
         let mut stores = opened.await.unwrap_or_default();
-        // A root below another is swept with it.
         stores.sort_by(|a, b| a.identity().cmp(b.identity()));
+        let folders = stores.len();
+        stores.extend(registered.into_values());
         let mut done: Vec<Vec<u8>> = Vec::new();
-        for store in stores {
+        for (place, store) in stores.into_iter().enumerate() {
             let identity = store.identity();
-            let swept = |done: &Vec<u8>| {
-                identity.strip_prefix(done.as_slice()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            // A folder below another is swept with it; what a registered store keeps elsewhere is its own affair.
+            let swept = |done: &Vec<u8>| match identity.strip_prefix(done.as_slice()) {
+                Some([]) => true,
+                Some([b'/', ..]) => place < folders,
+                _ => false,
             };
             if done.iter().any(swept) {
                 continue;
@@ -240,6 +254,14 @@ async fn usage(tree: &Tree, owner: u64) -> Result<Usage, VfsError> {
 }
 
 impl Shared {
+    /// The store of a mount. Blocking.
+    fn store(&self, spec: &MountSpec, durability: Durability) -> io::Result<Arc<dyn Backend>> {
+        if let Some(store) = hold(&self.stores).get(&spec.source) {
+            return Ok(Arc::clone(store));
+        }
+        Ok(Arc::new(self.root(&spec.source, spec.make)?.backend(durability)))
+    }
+
     /// Opens a root, or finds it open. Blocking.
     fn root(&self, source: &Path, make: bool) -> io::Result<LocalRoot> {
         let open = hold(&self.roots).get(source).and_then(WeakRoot::upgrade);

@@ -4,8 +4,8 @@
 //! can happen to it, a lost client, a full disk, a panic, a stopped server, is a drop, and a drop leaves the old state.
 
 use crate::{
-    Action, Facts, FileId, LastLink, LockToken, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError,
-    account::Charge, change::detached, locks::Change, prefix::Prefix, session::OpenUpload, tree::Place, view::View,
+    Action, Facts, FileId, LastLink, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError, account::Charge,
+    change::detached, locks::Change, prefix::Prefix, session::OpenUpload, tree::Place, view::View,
 };
 use lockgate_events::FileAction;
 use lockgate_model::VPath;
@@ -40,7 +40,7 @@ pub enum OnAbort {
     /// They go (HTTP).
     Discard,
     /// They stay as the user's partial for `upload_keep`, so that the client can go on (FTP, SFTP); unless the disk was
-    /// full: a partial would keep it so for everybody.
+    /// full: what came then would keep it so for everybody, and only what was a partial before is one again.
     Keep,
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct Body {
     pub(crate) overwrite: Overwrite,
     pub(crate) on_abort: OnAbort,
     pub(crate) key: PartialKey,
+    /// Whether it is known by a ticket, and thus kept while nothing is in it too.
+    pub(crate) ticketed: bool,
     pub(crate) charge: Option<Charge>,
     /// Where the first write has to be.
     pub(crate) first: Option<u64>,
@@ -93,8 +95,10 @@ pub(crate) struct Body {
     /// What an earlier upload left, which nothing was written to yet and whose client has not said where it goes on.
     pub(crate) untouched: bool,
     pub(crate) failed: bool,
-    /// Whether the disk was full: then nothing is kept, since a partial would hold the last of it.
+    /// Whether the disk was full: then nothing that came is kept, since a partial would hold the last of it.
     pub(crate) no_room: bool,
+    /// The partial that was taken up, with the bytes that it had then.
+    pub(crate) kept_before: Option<(FileId, u64)>,
     /// Whether the user's partial of the name goes with the commit.
     pub(crate) ends_partial: bool,
     /// The only validator that the commit may replace.
@@ -115,7 +119,7 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    fn aborted(&self, view: &View, path: &VPath, len: u64) {
+    pub(crate) fn aborted(&self, view: &View, path: &VPath, len: u64) {
         if *self == Self::Client {
             view.announce(FileAction::UploadAborted, path, None, Some(len));
         }
@@ -270,11 +274,15 @@ impl Upload {
         if space.free < more { Err(VfsError::NoSpace) } else { Ok(()) }
     }
 
-    /// The descriptor, for doors that can `splice` into it; `None` for stores without one, and for a patch. What goes in this
-    /// way is announced by [`Upload::grow`] before and [`Upload::wrote`] after.
+    /// The descriptor, for doors that can `splice` into it; `None` for stores without one, for those where writing may wait for
+    /// a network, and for a patch. What goes in this way is announced by [`Upload::grow`] before and [`Upload::wrote`] after.
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.body.as_ref().filter(|body| body.way == Way::Staged && !body.append)?.staged.descriptor()
+        self.staged().filter(|staged| staged.is_quick())?.descriptor()
+    }
+
+    fn staged(&self) -> Option<&dyn StagedFile> {
+        self.body.as_ref().filter(|body| body.way == Way::Staged && !body.append).map(|body| &*body.staged)
     }
 
     /// Reserves quota for `length` bytes of a staged file that are about to be put in at `offset` through [`Upload::descriptor`].
@@ -313,7 +321,7 @@ impl Upload {
 
     /// A descriptor of its own to the bytes, for copies on other threads.
     pub(crate) fn own_descriptor(&self) -> Option<OwnedFd> {
-        self.descriptor()?.try_clone_to_owned().ok()
+        self.staged()?.descriptor()?.try_clone_to_owned().ok()
     }
 
     /// Commits: synced (where the mount says so), renamed over the name, folder synced, quota settled, announced. When this
@@ -328,23 +336,27 @@ impl Upload {
     /// [`VfsError::Exists`] for [`Intent::CreateNew`], [`VfsError::NotFound`] where the folder went, [`VfsError::Locked`], and
     /// as [`Upload::write_at`]. The upload is aborted then.
     pub async fn commit(self) -> Result<Committed, VfsError> {
-        self.commit_holding(None).await
+        detached(self.end()).await
     }
 
-    /// As [`Upload::commit`], with the lock tokens of the request that ends the upload instead of those it began with.
+    /// Leaves what came as the user's partial, so that the client goes on later: what it announced, and no abort. Bytes and name
+    /// are on the disk (the name where the mount says so) when this returns `Ok`; the length of the partial.
     ///
     /// # Errors
-    /// As [`Upload::commit`].
-    pub async fn commit_with(self, tokens: Vec<LockToken>) -> Result<Committed, VfsError> {
-        self.commit_holding(Some(tokens)).await
-    }
-
-    async fn commit_holding(mut self, tokens: Option<Vec<LockToken>>) -> Result<Committed, VfsError> {
+    /// [`VfsError::Interrupted`] where it cannot be kept, and as [`Upload::write_at`]. The upload is aborted then. An error of
+    /// the folder's disk alone leaves the partial there.
+    pub async fn keep(mut self) -> Result<u64, VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        if let Some(tokens) = tokens {
-            body.vfs = body.vfs.with_tokens(tokens);
+        // What is cut off must be so on the disk too: a longer file after a crash would be taken for more that came.
+        if let Some(length) = body.keeps().filter(|length| *length < self.open.len()) {
+            body.staged.set_len(length).await.map_err(|error| body.broke(error))?;
         }
-        detached(self.end()).await
+        self.sync().await?;
+        let body = self.body.take().ok_or(VfsError::Interrupted)?;
+        let place = body.place.clone();
+        let kept = body.keep().ok_or(VfsError::Interrupted)?;
+        place.mount.backend.sync_folder_of(&place.inner).await.map_err(|error| place.said(error))?;
+        Ok(kept)
     }
 
     async fn end(mut self) -> Result<Committed, VfsError> {
@@ -518,52 +530,6 @@ impl Body {
             Ok(_) | Err(VfsError::NotFound(_)) => Err(VfsError::Changed(self.place.path.clone())),
             Err(error) => Err(self.place.said(error)),
         }
-    }
-
-    async fn publish(mut self, path: &VPath, len: u64) -> Result<Committed, VfsError> {
-        let view = std::sync::Arc::clone(&self.vfs.view);
-        let published = match self.staged.publish(self.overwrite).await {
-            Ok(published) => published,
-            Err(error) => {
-                self.origin.aborted(&view, path, len);
-                return Err(self.place.said(error));
-            }
-        };
-        if let Some(charge) = self.charge.take() {
-            match self.way {
-                Way::Staged => charge.settle(published.metadata.size, published.replaced.unwrap_or_default()),
-                Way::InPlace => charge.settle(0, 0),
-            }
-        }
-        // The file is there; a partial that cannot go now goes by its age.
-        if self.ends_partial
-            && let Err(error) = self.vfs.drop_own_partial(&self.place).await
-        {
-            tracing::debug!(%error, "the partial of a name that was uploaded anew stays");
-        }
-        let bytes = Some(published.metadata.size);
-        match &self.origin {
-            Origin::Client => view.announce(FileAction::Stored, path, None, bytes),
-            Origin::Copy(from) => view.announce(FileAction::Copied, from, Some(path), bytes),
-            Origin::Move => {}
-        }
-        Ok(Committed { path: path.clone(), created: published.replaced.is_none(), metadata: published.metadata })
-    }
-
-    fn abort(mut self, path: &VPath, len: u64) {
-        let charge = self.charge.take();
-        let whole = self.prefix.whole();
-        let wanted = self.on_abort == OnAbort::Keep && !self.no_room;
-        let keeps = wanted && whole > 0 && !self.vfs.view.upload_keep.is_zero();
-        if self.way == Way::Staged && keeps {
-            match (self.staged.keep(&self.key, whole), charge) {
-                (Some(kept), Some(charge)) => charge.keep(&kept),
-                (_, charge) => drop(charge),
-            }
-        } else {
-            self.staged.discard();
-        }
-        self.origin.aborted(&self.vfs.view, path, len);
     }
 }
 

@@ -292,6 +292,12 @@ impl Vfs {
         self.view.session.ended.end();
     }
 
+    /// How long an upload that was cut is kept (`upload_keep`); zero: not at all.
+    #[must_use]
+    pub fn upload_keep(&self) -> std::time::Duration {
+        self.view.upload_keep
+    }
+
     /// Whether the session still may do anything.
     pub(crate) fn lives(&self) -> Result<(), VfsError> {
         if self.view.session.ended.is_over() { Err(VfsError::Interrupted) } else { Ok(()) }
@@ -452,9 +458,15 @@ impl FileReader {
         self.file.read_at(offset, buffer).await
     }
 
-    /// The descriptor, for doors that can `sendfile` or `splice`; `None` for stores without one.
+    /// The descriptor, for doors that can `sendfile`, where `length` bytes from `offset` on are in memory: then the call does not
+    /// keep its thread waiting. `None` where they are not, or where the store has no descriptor; then [`FileReader::read_at`].
     #[must_use]
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    pub fn ready(&self, offset: u64, length: u64) -> Option<BorrowedFd<'_>> {
+        self.file.descriptor().filter(|_| self.file.is_ready(offset, length))
+    }
+
+    /// The descriptor, for copies on threads that may wait; `None` for stores without one.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.file.descriptor()
     }
 }

@@ -12,13 +12,13 @@ fn a_listener_is_read_with_crushftps_words() {
     let door = &read.listeners[0];
     assert_eq!((door.kind, door.address.to_string()), (ListenerKind::Ftp, "0.0.0.0:2121".to_owned()));
     assert_eq!(
-        (&door.passive_address, &door.passive_ports),
+        (&door.passive_addresses.otherwise, &door.passive_ports),
         (&PassiveAddress::FromConnection, &PassivePorts::Range(1025..=65535))
     );
     assert!(door.enabled && door.explicit_tls && !door.require_secure && !door.scp_legacy);
     let behind_nat =
         prefs(&listener("<serverType>FTP</serverType><port>0</port><server_ip>ftp.example.com</server_ip>"));
-    assert_eq!(behind_nat.listeners[0].passive_address, PassiveAddress::Host("ftp.example.com".to_owned()));
+    assert_eq!(behind_nat.listeners[0].passive_addresses.otherwise, PassiveAddress::Host("ftp.example.com".to_owned()));
 }
 
 #[test]
@@ -33,6 +33,39 @@ fn a_listener_without_type_or_port_is_refused() {
     for ports in ["50099-50000", "0-5", "1-70000", "a-b", "-"] {
         refused(&listener(&format!("<serverType>FTP</serverType><port>0</port><pasv_ports>{ports}</pasv_ports>")));
     }
+}
+
+#[test]
+fn lists_of_revoked_certificates_are_nothing_without_authorities() {
+    let with = |keys: &str| listener(&format!("<serverType>FTPS</serverType><port>0</port>{keys}"));
+    assert_eq!(prefs(&with("")).listeners[0].client_trust, None);
+    let (authorities, list) = ("<tls_client_ca>ca.pem</tls_client_ca>", "<tls_client_crl>crl.pem</tls_client_crl>");
+    let trust = prefs(&with(&format!("{authorities}{list}"))).listeners[0].client_trust.clone();
+    assert_eq!(trust, Some(("ca.pem".into(), Some("crl.pem".into()))));
+    assert!(refused(&with(list)).contains("is set without tls_client_ca"));
+}
+
+#[test]
+fn keys_of_ftp_that_say_nothing_beside_the_others_are_warned_about() {
+    for (keys, words) in [
+        ("<explicit_tls>false</explicit_tls><tls_client_ca>ca.pem</tls_client_ca>", "while explicit_tls is false"),
+        ("<pasv_direct>true</pasv_direct>", "without proxy_protocol"),
+        ("<server_ip>10.0.0.0/8=2001:db8::1</server_ip>", "which PASV cannot tell"),
+    ] {
+        let warnings = warnings(&listener(&format!("<serverType>FTP</serverType><port>0</port>{keys}")));
+        assert!(warnings.contains(words), "{keys}: {warnings}");
+    }
+}
+
+#[test]
+fn texts_of_replies_are_read_and_their_variables_checked() {
+    let read = prefs(&format!(
+        "<ftp_welcome_message>Hello {{client_ip}}\\r\\nsecond</ftp_welcome_message>{}",
+        listener("<serverType>FTP</serverType><port>0</port><ftp_welcome_message>Here</ftp_welcome_message>")
+    ));
+    assert_eq!(read.ftp.welcome.as_deref(), Some("Hello {client_ip}\nsecond"));
+    assert_eq!(read.listeners[0].welcome.as_deref(), Some("Here"));
+    assert!(refused("<ftp_denied_message>No, {user_name}</ftp_denied_message>").contains("{client_ip}, {protocol}"));
 }
 
 #[test]

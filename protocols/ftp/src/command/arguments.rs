@@ -1,6 +1,6 @@
 //! What stands behind a verb.
 
-use super::{Changes, Digest, Family, Inside, Name, Representation, Shown, split, wanted};
+use super::{Changes, Digest, Family, Inside, Name, Representation, Shown, Squeeze, split, wanted};
 use crate::{
     date::read_stamp,
     reply::{Reply, say},
@@ -42,13 +42,17 @@ pub(super) fn octal(argument: &[u8]) -> Result<u32, Reply> {
 
 /// The argument must be this one letter.
 pub(super) fn only(argument: &[u8], letter: &[u8], command: Inside, otherwise: Reply) -> Result<Inside, Reply> {
-    if argument.trim_ascii().eq_ignore_ascii_case(letter) { Ok(command) } else { Err(otherwise) }
+    match wanted(argument.trim_ascii())? {
+        word if word.eq_ignore_ascii_case(letter) => Ok(command),
+        _ => Err(otherwise),
+    }
 }
 
 pub(super) fn representation(argument: &[u8]) -> Result<Representation, Reply> {
     match argument.trim_ascii().to_ascii_uppercase().as_slice() {
         b"A" | b"A N" => Ok(Representation::Ascii),
         b"I" | b"L 8" | b"L8" => Ok(Representation::Image),
+        b"" => Err(say::ARGUMENT_WANTED),
         _ => Err(say::ONLY_A_AND_I),
     }
 }
@@ -87,12 +91,15 @@ pub(super) fn extended_address(argument: &[u8]) -> Result<SocketAddr, Reply> {
     let border = argument.chars().next().filter(char::is_ascii_punctuation).ok_or(say::BAD_ARGUMENT)?;
     let parts: Vec<_> = argument.split(border).take(6).collect();
     let ["", family, address, port, ""] = parts.as_slice() else { return Err(say::BAD_ARGUMENT) };
+    // What an address of another family looks like nobody here knows.
+    if !["1", "2"].contains(family) {
+        return Err(say::WRONG_FAMILY);
+    }
     let address: IpAddr = address.parse().map_err(|_| say::BAD_ARGUMENT)?;
     let port = number(port.as_bytes()).ok().and_then(|n| u16::try_from(n).ok()).ok_or(say::BAD_ARGUMENT)?;
     match (*family, address) {
         ("1", IpAddr::V4(_)) | ("2", IpAddr::V6(_)) => Ok(SocketAddr::new(address, port)),
-        ("1" | "2", _) => Err(say::BAD_ARGUMENT),
-        _ => Err(say::WRONG_FAMILY),
+        _ => Err(say::BAD_ARGUMENT),
     }
 }
 
@@ -128,6 +135,24 @@ pub(super) fn mlst_facts(argument: &[u8]) -> Shown {
 pub(super) fn digest(argument: &[u8]) -> Option<Digest> {
     let wish = argument.trim_ascii();
     Digest::ALL.into_iter().find(|digest| digest.as_str().as_bytes().eq_ignore_ascii_case(wish))
+}
+
+/// `Z LEVEL 6`; the method and the engine that there are may be named too.
+pub(super) fn mode_options(argument: &[u8]) -> Result<Option<Squeeze>, Reply> {
+    let upper = argument.to_ascii_uppercase();
+    let mut words = upper.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    if words.next() != Some(b"Z") {
+        return Err(say::NO_SUCH_OPTION);
+    }
+    let mut level = None;
+    while let Some(option) = words.next() {
+        match (option, words.next().ok_or(say::ARGUMENT_WANTED)?) {
+            (b"LEVEL", value) => level = Some(Squeeze::new(number(value)?).ok_or(say::NO_SUCH_LEVEL)?),
+            (b"METHOD", b"8") | (b"ENGINE", b"ZLIB") => {}
+            _ => return Err(say::NO_SUCH_OPTION),
+        }
+    }
+    Ok(level)
 }
 
 /// Two offsets, the end not included.

@@ -61,7 +61,7 @@ fn an_address_for_active_mode_is_six_bytes_or_nothing() {
     assert!(matches!(inside_of("EPRT $1$127.0.0.1$2000$"), Inside::Port(_)));
     for (bad, code) in [
         ("|1|::1|2000|", 501),
-        ("|3|x|1|", 501),
+        ("|3|x|1|", 522),
         ("|3|127.0.0.1|1|", 522),
         ("|1|127.0.0.1|70000|", 501),
         ("||||", 501),

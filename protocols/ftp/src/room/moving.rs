@@ -2,9 +2,9 @@
 
 use super::{Next, Protection, Room};
 use crate::{
-    command::{Inside, Representation},
+    command::{Inside, Mode, Representation},
     data::Agreed,
-    job::{Errand, Job},
+    job::{Errand, Job, Road},
     listing::{Listing, list},
     names::shown,
     reply::{Reply, say},
@@ -30,9 +30,7 @@ impl Room {
         let job = match command {
             Inside::Retr(name) => {
                 let path = self.path(&name)?;
-                self.errand(format!("RETR {}", shown(path.as_bytes())), guard, |errand| {
-                    retrieve(errand, path, restart, how)
-                })
+                self.errand("RETR", &path.clone(), guard, |errand| retrieve(errand, path, restart, how))
             }
             Inside::Stor(name) => {
                 let intent = match restart {
@@ -49,9 +47,7 @@ impl Room {
             }
             Inside::List(rows, name) => {
                 let listing = Listing { cwd: self.cwd.clone(), name, rows, facts: self.facts };
-                self.errand(format!("a listing of {}", shown(self.cwd.as_bytes())), guard, |errand| {
-                    list(errand, listing)
-                })
+                self.errand(rows.verb(), &listing.path()?, guard, |errand| list(errand, listing))
             }
             _ => {
                 let name = unique_name()?;
@@ -70,16 +66,24 @@ impl Room {
         Begin { path, intent, at, announced, how, opening }
     }
 
-    fn upload(&mut self, verb: &str, begin: Begin, guard: Option<DataGuard>) -> Job {
-        self.errand(format!("{verb} {}", shown(begin.path.as_bytes())), guard, |errand| store(errand, begin))
+    fn upload(&mut self, verb: &'static str, begin: Begin, guard: Option<DataGuard>) -> Job {
+        self.errand(verb, &begin.path.clone(), guard, |errand| store(errand, begin))
     }
 
-    fn errand<F>(&mut self, what: String, guard: Option<DataGuard>, work: impl FnOnce(Errand) -> F) -> Job
+    fn errand<F>(
+        &mut self,
+        verb: &'static str,
+        path: &VPath,
+        guard: Option<DataGuard>,
+        work: impl FnOnce(Errand) -> F,
+    ) -> Job
     where
         F: Future<Output = Result<Reply, Reply>> + Send + 'static,
     {
-        let agreed = std::mem::take(&mut self.agreed);
-        Errand::run(what, (self.guest.vfs.clone(), self.house.settings.idle), (agreed, guard), work)
+        let packed = (self.mode == Mode::Deflate).then_some(self.level);
+        let road = Road { agreed: std::mem::take(&mut self.agreed), guard, packed };
+        let doing = self.guest.activity.begin(verb, path);
+        Errand::run(doing, (self.guest.vfs.clone(), self.house.settings.idle), road, work)
     }
 }
 

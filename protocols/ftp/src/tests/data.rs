@@ -48,6 +48,25 @@ async fn transfers_go_on_where_they_stopped() {
 }
 
 #[tokio::test]
+async fn a_file_that_got_shorter_while_it_was_sent_does_not_look_whole() {
+    let house = House::new().await;
+    for (mode, secure) in [("S", false), ("Z", false), ("S", true)] {
+        house.put("x", &some_bytes(64 << 20));
+        let mut client = if secure { house.secure_user().await } else { house.user().await };
+        client.expect(&[(&format!("MODE {mode}"), 200)]).await;
+        let data = client.passive().await;
+        client.expect(&[("RETR x", 150)]).await;
+        let mut data: Box<dyn super::house::Stream> =
+            if secure { Box::new(under_tls(data, &house.client).await.unwrap()) } else { Box::new(data) };
+        data.read_exact(&mut [0; 1000]).await.unwrap();
+        std::fs::OpenOptions::new().write(true).open(house.root().join("x")).unwrap().set_len(40 << 20).unwrap();
+        let ended = data.read_to_end(&mut Vec::new()).await;
+        client.must(451).await;
+        assert_eq!(ended.is_err(), secure, "under TLS the end is missing");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_was_cut_is_gone_on_with_and_was_nothing_before() {
     let house = House::new().await;
     let bytes = some_bytes(2 << 20);
@@ -101,7 +120,7 @@ async fn an_upload_under_tls_counts_only_with_its_close_notify() {
 
 #[tokio::test]
 async fn where_it_is_demanded_a_data_connection_resumes_its_own_control_connection() {
-    let house = House::set(|settings| settings.require_session_reuse = true).await;
+    let house = House::set(|settings| settings.session_reuse = crate::SessionReuse::Always).await;
     let without = |house: &House| {
         let mut config = ClientConfig::clone(&house.client);
         config.resumption = Resumption::disabled();
@@ -149,6 +168,42 @@ async fn text_has_the_line_ends_of_its_side() {
     assert_eq!(client.get("RETR unix").await.0, b"one\r\ntwo\r\n");
     assert!(client.put("STOR dos", b"one\r\ntwo\r\n").await.starts_with("226"));
     assert_eq!(house.bytes("dos").unwrap(), b"one\ntwo\n");
+    // A file that has the ends of the wire keeps them there, and a CR by itself is no end of a line.
+    house.put("mixed", b"a\r\nb\rc\n\r\n\n\r");
+    assert_eq!(client.get("RETR mixed").await.0, b"a\r\nb\rc\r\n\r\n\r\n\r");
+    assert!(client.put("APPE dos", b"b\rc\r\r\n\r").await.starts_with("226"));
+    assert_eq!(house.bytes("dos").unwrap(), b"one\ntwo\nb\rc\r\n\r");
+    client.expect(&[("TYPE A T", 504), ("TYPE A N", 200), ("TYPE E", 504), ("TYPE L 8", 200)]).await;
+    assert_eq!(client.get("RETR unix").await.0, b"one\ntwo\n");
+}
+
+#[tokio::test]
+async fn line_ends_are_right_wherever_the_pieces_end_with_and_without_tls() {
+    let house = House::new().await;
+    // Lines of odd lengths, so that every border of a piece falls into the middle of an end somewhere.
+    let unix: Vec<u8> = (0..40_000).flat_map(|line| [vec![b'x'; line % 23], b"\n".to_vec()].concat()).collect();
+    let wire: Vec<u8> = (0..40_000).flat_map(|line| [vec![b'x'; line % 23], b"\r\n".to_vec()].concat()).collect();
+    house.put("unix", &unix);
+    let mut client = house.user().await;
+    client.expect(&[("TYPE A", 200)]).await;
+    assert!(client.get("RETR unix").await.0 == wire);
+    assert!(client.put("STOR back", &wire).await.starts_with("226"));
+    assert!(house.bytes("back").unwrap() == unix);
+    let mut client = house.secure_user().await;
+    client.expect(&[("TYPE A", 200)]).await;
+    let data = client.passive().await;
+    client.expect(&[("RETR unix", 150)]).await;
+    let mut got = Vec::new();
+    under_tls(data, &house.client).await.unwrap().read_to_end(&mut got).await.unwrap();
+    client.must(226).await;
+    assert!(got == wire);
+    let data = client.passive().await;
+    client.expect(&[("STOR secure", 150)]).await;
+    let mut data = under_tls(data, &house.client).await.unwrap();
+    data.write_all(&wire).await.unwrap();
+    data.shutdown().await.unwrap();
+    client.must(226).await;
+    assert!(house.bytes("secure").unwrap() == unix);
 }
 
 #[tokio::test]
@@ -168,16 +223,42 @@ async fn an_upload_past_the_quota_leaves_the_old_file() {
 }
 
 #[tokio::test]
+async fn room_that_is_asked_for_is_looked_at_once_and_from_where_the_upload_begins() {
+    let house = House::with(|_| {}, Some(1000)).await;
+    let mut client = house.user().await;
+    assert!(client.put("STOR half", &[0; 500]).await.starts_with("226"));
+    client.expect(&[("ALLO", 501), ("ALLO -1", 501), ("ALLO x", 501), ("ALLO 10 R 5", 200), ("ALLO 0", 200)]).await;
+    assert!(client.put("STOR a", b"a").await.starts_with("226"));
+    client.expect(&[("ALLO 600", 200)]).await;
+    assert!(client.put("APPE half", b"b").await.starts_with("552"));
+    // Whatever became of it, it was for that upload.
+    assert!(client.put("APPE half", b"b").await.starts_with("226"));
+    client.expect(&[("ALLO 300", 200)]).await;
+    assert!(client.put("APPE half", b"b").await.starts_with("226"));
+}
+
+#[tokio::test]
 async fn a_unique_name_is_told_and_new() {
     let house = House::new().await;
+    std::fs::create_dir(house.root().join("d")).unwrap();
     let mut client = house.user().await;
-    let mut data = client.passive().await;
-    let opening = client.expect(&[("STOU", 150)]).await;
-    let name = opening.trim_end().strip_prefix("150 FILE: ").unwrap().to_owned();
-    data.write_all(b"x").await.unwrap();
-    data.shutdown().await.unwrap();
-    client.must(226).await;
-    assert_eq!(house.bytes(&name).unwrap(), b"x");
+    client.expect(&[("CWD d", 250)]).await;
+    let mut names = Vec::new();
+    // The name that some clients put behind it is not taken, and an offset means nothing here.
+    for line in ["STOU", "STOU mine", "STOU ../up"] {
+        client.expect(&[("REST 3", 350)]).await;
+        let mut data = client.passive().await;
+        let opening = client.expect(&[(line, 150)]).await;
+        let name = opening.trim_end().strip_prefix("150 FILE: ").unwrap().to_owned();
+        data.write_all(line.as_bytes()).await.unwrap();
+        data.shutdown().await.unwrap();
+        client.must(226).await;
+        assert_eq!(house.bytes(&format!("d/{name}")).unwrap(), line.as_bytes());
+        names.push(name);
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!((names.len(), house.bytes("d/mine"), house.bytes("up")), (3, None, None));
 }
 
 #[tokio::test]
@@ -188,14 +269,15 @@ async fn active_mode_is_off_and_where_it_is_on_goes_to_the_client_alone() {
     let house = House::set(|settings| settings.active_mode = true).await;
     house.put("a", b"abc");
     let mut client = house.user().await;
-    for line in [
-        "PORT 127,0,0,2,200,1",
-        "PORT 127,0,0,1,0,21",
-        "PORT 10,0,0,1,200,1",
-        "EPRT |2|::1|2000|",
-        "EPRT |1|127.0.0.1|1023|",
+    for (line, code) in [
+        ("PORT 127,0,0,2,200,1", 501),
+        ("PORT 127,0,0,1,0,21", 504),
+        ("PORT 10,0,0,1,200,1", 501),
+        ("EPRT |2|::1|2000|", 522),
+        ("EPRT |3|somewhere|2000|", 522),
+        ("EPRT |1|127.0.0.1|1023|", 504),
     ] {
-        client.expect(&[(line, 501), ("LIST", 425)]).await;
+        client.expect(&[(line, code), ("LIST", 425)]).await;
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -224,28 +306,4 @@ async fn after_epsv_all_there_is_nothing_but_epsv() {
             ("EPSV", 229),
         ])
         .await;
-}
-
-#[tokio::test]
-async fn an_abor_sent_as_urgent_data_is_heard() {
-    let house = House::new().await;
-    house.put("big", &vec![1; 32 << 20]);
-    let stream = tokio::net::TcpStream::connect(house.at).await.unwrap();
-    let urgent = stream.into_std().unwrap();
-    let stream = tokio::net::TcpStream::from_std(urgent.try_clone().unwrap()).unwrap();
-    let mut client = super::house::Client::over(Box::new(stream));
-    client.must(220).await;
-    client.log_in().await;
-    // Once the whole line is urgent, once the Telnet prefix.
-    for way in [&[&b"ABOR\r\n"[..]][..], &[b"\xff\xf4\xff", b"\xf2ABOR\r\n"]] {
-        let _data = client.passive().await;
-        client.expect(&[("RETR big", 150)]).await;
-        let mut flags = rustix::net::SendFlags::OOB;
-        for piece in way {
-            rustix::net::send(&urgent, piece, flags).unwrap();
-            flags = rustix::net::SendFlags::empty();
-        }
-        client.must(426).await;
-        client.must(226).await;
-    }
 }

@@ -4,9 +4,10 @@ use crate::{
     FtpDoor, FtpSettings,
     porter::{Ended, Guest, Porter, Question, Verdict},
 };
+use lockgate_access::Activity;
 use lockgate_events::EventBus;
 use lockgate_model::{ByteSize, Origin, Permissions, Secret, UserName, VPath};
-use lockgate_net::{Connection, Frontend, StopSource, Stranger, TlsMaterial};
+use lockgate_net::{ClientTrust, Connection, Frontend, OldestTls, StopSource, Stranger, TlsMaterial, announced_client};
 use lockgate_vfs::{Durability, MountSpec, Storage, StorageSettings, TreeSpec, Vfs};
 use rustls::{
     ClientConfig, RootCertStore,
@@ -43,8 +44,14 @@ pub(crate) struct House {
     pub(crate) stop: StopSource,
     /// Passwords that were shown to the porter.
     pub(crate) tries: Arc<AtomicUsize>,
+    /// Answers to its questions.
+    pub(crate) answers: Arc<AtomicUsize>,
+    /// What it shows, and whose certificates count.
+    pub(crate) tls: TlsMaterial,
     /// Sending true ends every session.
     pub(crate) end: watch::Sender<bool>,
+    /// What its guests do.
+    pub(crate) activity: Activity,
     pub(crate) client: Arc<ClientConfig>,
     dir: tempfile::TempDir,
     serving: JoinHandle<()>,
@@ -61,7 +68,9 @@ impl Drop for House {
 struct TestPorter {
     vfs: Vfs,
     tries: Arc<AtomicUsize>,
+    answers: Arc<AtomicUsize>,
     end: watch::Receiver<bool>,
+    activity: Activity,
 }
 
 impl TestPorter {
@@ -73,7 +82,10 @@ impl TestPorter {
                 std::future::pending::<()>().await;
             }
         });
-        Verdict::Granted(Guest { vfs: self.vfs.clone(), name: "alice".into(), _hold: None }, ended)
+        Verdict::Granted(
+            Guest { vfs: self.vfs.clone(), name: "alice".into(), activity: self.activity.clone(), _hold: None },
+            ended,
+        )
     }
 }
 
@@ -90,6 +102,17 @@ impl Porter for TestPorter {
         }
     }
 
+    async fn recognise(&self, origin: &Origin, name: &str) -> Option<Verdict> {
+        match (name, origin.client_certificate.as_deref()?) {
+            ("alice", "CN=alice,O=Example") => Some(self.granted()),
+            ("alice", "CN=half,O=Example") => {
+                Some(Verdict::Asked(Box::new(Code(self.clone())), "Verification code".into()))
+            }
+            ("alice", "CN=busy,O=Example") => Some(Verdict::Busy),
+            _ => None,
+        }
+    }
+
     fn may_ask(&self) -> bool {
         false
     }
@@ -99,7 +122,13 @@ struct Code(TestPorter);
 
 #[async_trait::async_trait]
 impl Question for Code {
+    fn code_in(&self, said: &Secret<String>) -> Option<Secret<String>> {
+        let tail = said.expose().rsplit(':').next().unwrap_or_default();
+        (tail.len() == 6 && tail.bytes().all(|byte| byte.is_ascii_digit())).then(|| Secret::new(tail.to_owned()))
+    }
+
     async fn answer(self: Box<Self>, _origin: &Origin, code: Secret<String>) -> Verdict {
+        self.0.answers.fetch_add(1, Ordering::SeqCst);
         if code.matches(b"123456") { self.0.granted() } else { Verdict::Asked(self, "Verification code".into()) }
     }
 }
@@ -114,11 +143,24 @@ impl House {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut FtpSettings), quota: Option<u64>) -> Self {
+        Self::make(change, quota, None).await
+    }
+
+    /// One that asks for certificates of these authorities (PEM).
+    pub(crate) async fn trusting(change: impl FnOnce(&mut FtpSettings), authorities: &str) -> Self {
+        Self::make(change, None, Some(authorities)).await
+    }
+
+    async fn make(change: impl FnOnce(&mut FtpSettings), quota: Option<u64>, authorities: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let vfs = tree(dir.path().join("root"), quota).await;
         let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
         TlsMaterial::ensure_self_signed(&certificate, &key, &[]).unwrap();
-        let tls = TlsMaterial::load(&certificate, &key).unwrap();
+        let trust = authorities.map(|pem| {
+            std::fs::write(dir.path().join("ca.pem"), pem).unwrap();
+            ClientTrust { authorities: dir.path().join("ca.pem"), revoked: None }
+        });
+        let tls = TlsMaterial::load_asking(&certificate, &key, OldestTls::Tls12, trust.as_ref()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&certificate).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -126,25 +168,50 @@ impl House {
         let client = Arc::new(client.with_root_certificates(roots).with_no_client_auth());
         let mut settings = FtpSettings::default();
         change(&mut settings);
+        let proxied = !settings.proxies.is_empty();
         let (end, ended) = watch::channel(false);
-        let tries = Arc::new(AtomicUsize::new(0));
-        let porter = TestPorter { vfs, tries: Arc::clone(&tries), end: ended };
-        let door = Arc::new(FtpDoor::with_porter(Box::new(porter), settings, tls));
+        let (tries, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let activity = Activity::default();
+        let porter = TestPorter {
+            vfs,
+            tries: Arc::clone(&tries),
+            answers: Arc::clone(&answers),
+            end: ended,
+            activity: activity.clone(),
+        };
+        let door = Arc::new(FtpDoor::with_porter(Box::new(porter), settings, tls.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (at, stop) = (listener.local_addr().unwrap(), StopSource::new());
         let order = stop.listener();
         let serving = tokio::spawn(async move {
             loop {
-                let (stream, peer) = listener.accept().await.unwrap();
+                let (mut stream, mut peer) = listener.accept().await.unwrap();
+                if proxied {
+                    peer = announced_client(&mut stream).await.unwrap().unwrap();
+                }
                 stream.set_nodelay(true).unwrap();
                 let (local, stop) = (stream.local_addr().unwrap(), order.clone());
-                let connection =
-                    Connection { stream, peer, local, proxied: false, stranger: Stranger::unlimited(), stop };
+                let connection = Connection { stream, peer, local, proxied, stranger: Stranger::unlimited(), stop };
                 let door = Arc::clone(&door);
                 tokio::spawn(async move { door.serve(connection).await });
             }
         });
-        Self { at, stop, tries, end, client, dir, serving }
+        Self { at, stop, tries, answers, tls, end, activity, client, dir, serving }
+    }
+
+    /// A client that speaks TLS 1.2.
+    pub(crate) fn twelve(&self) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.dir.path().join("tls.crt")).unwrap()).unwrap();
+        let provider = Arc::clone(self.client.crypto_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]);
+        config.unwrap().with_root_certificates(roots).with_no_client_auth()
+    }
+
+    /// Whose certificates count from now on (PEM).
+    pub(crate) fn trust(&self, authorities: &str) {
+        std::fs::write(self.dir.path().join("ca.pem"), authorities).unwrap();
+        self.tls.reload().unwrap();
     }
 
     pub(crate) fn root(&self) -> PathBuf {

@@ -26,6 +26,7 @@ use unftp_core::{
 pub(crate) async fn serve(stream: TcpStream, vfs: Vfs) {
     let server = libunftp::ServerBuilder::with_user_detail_provider(Box::new(|| Tree), Arc::new(Provider(vfs)))
         .authenticator(Arc::new(Password))
+        .active_passive_mode(libunftp::options::ActivePassiveMode::ActiveAndPassive)
         .build()
         .unwrap();
     let _ = server.service(stream).await;

@@ -1,11 +1,11 @@
 //! `RETR`: a file to the client.
 //!
 //! In clear the kernel copies from the page cache to the socket (`sendfile`), a piece at a time and without blocking, so that
-//! many downloads share a few threads. What is not in the page cache would block such a call; so each piece is looked at
-//! first, and a cold one goes through the tree's own reading, which waits on other threads. Under TLS, and for TYPE A, the
-//! bytes pass through a buffer.
+//! many downloads share a few threads. What is not in memory would block such a call; so the tree is asked before each piece,
+//! and a cold one goes through its own reading, which waits on other threads. Under TLS, and for TYPE A and MODE Z, the bytes
+//! pass through a buffer.
 
-use super::ToWire;
+use super::{ToWire, Turn};
 use crate::{
     command::Representation,
     data::{Cut, Data},
@@ -16,12 +16,8 @@ use crate::{
 };
 use lockgate_model::VPath;
 use lockgate_vfs::FileReader;
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
-use std::{
-    io::{self, IoSliceMut},
-    os::fd::BorrowedFd,
-    time::Duration,
-};
+use rustix::io::Errno;
+use std::{io, os::fd::BorrowedFd, time::Duration};
 use tokio::{io::Interest, net::TcpStream, time::timeout};
 
 /// Serves one `RETR`.
@@ -35,13 +31,17 @@ pub(crate) async fn retrieve(mut errand: Errand, path: VPath, from: u64, how: Re
     let opening = Reply::new(150, format!("Opening data connection for {name} ({size} bytes)"));
     let mut data = errand.open(Direction::Down, opening).await?;
     let reading = Reading { file, progress: &errand.progress, patience: errand.patience };
-    let sent = match (&mut data, how) {
-        (data, Representation::Ascii) => reading.as_text(data, from).await,
-        (Data::Plain(stream), Representation::Image) => reading.in_clear(stream, from).await,
-        (data, Representation::Image) => reading.buffered(data, from).await,
+    let sent = match how {
+        Representation::Ascii => reading.as_text(&mut data, from).await,
+        Representation::Image => match data.bare() {
+            Some(stream) => reading.in_clear(stream, from).await,
+            None => reading.buffered(&mut data, from).await,
+        },
     };
     match sent {
-        Ok(()) => data.finish(errand.patience).await.map_err(|cut| cut.reply())?,
+        // It got shorter meanwhile: what the client has is neither the old file nor the new one, and must not look whole.
+        Ok(end) if end < size => return Err(say::READ_SHORT),
+        Ok(_) => data.finish(errand.patience).await.map_err(|cut| cut.reply())?,
         Err(Cut::Refused(_)) => return Err(say::READ_SHORT),
         Err(cut) => return Err(cut.reply()),
     }
@@ -61,65 +61,42 @@ struct Reading<'a> {
     patience: Duration,
 }
 
-/// Whether a piece can be sent without waiting for a disk.
-#[derive(PartialEq, Eq)]
-enum Warmth {
-    Warm,
-    Cold,
-    /// The store does not say.
-    Unknown,
-}
-
+/// Each way sends from an offset to the end of the file, and says where that was.
 impl Reading<'_> {
-    async fn in_clear(&self, stream: &mut TcpStream, mut at: u64) -> Result<(), Cut> {
-        let mut buffer = Vec::new();
+    async fn in_clear(&self, stream: &mut TcpStream, mut at: u64) -> Result<u64, Cut> {
+        let (mut buffer, mut turn) = (Vec::new(), Turn::default());
         loop {
-            let warmth = self.file.descriptor().map_or(Warmth::Unknown, |file| warmth(file, at));
-            if warmth == Warmth::Warm {
-                match self.send_piece(stream, &mut at).await {
-                    Ok(true) => continue,
-                    Ok(false) => return Ok(()),
-                    // A store whose files cannot be sent this way.
-                    Err(Cut::Broken(error)) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {}
-                    Err(cut) => return Err(cut),
+            // Looked at when the client can take it and no earlier: what was in memory before a long wait may be gone.
+            timeout(self.patience, stream.writable()).await.map_err(|_| Cut::Stalled)??;
+            let length = match self.file.ready(at, PIECE as u64).map(|file| send(stream, file, at)) {
+                Some(Ok(Some(length))) => length,
+                Some(Ok(None)) => continue,
+                // A store whose files cannot be sent this way is read from.
+                Some(Err(error)) if error.raw_os_error() != Some(Errno::INVAL.raw_os_error()) => {
+                    return Err(Cut::Broken(error));
                 }
-            }
-            buffer.resize(PIECE, 0);
-            let length = self.file.read_at(at, &mut buffer).await?;
+                Some(Err(_)) | None => {
+                    buffer.resize(PIECE, 0);
+                    let length = self.file.read_at(at, &mut buffer).await?;
+                    write_all(stream, buffer.get(..length).unwrap_or_default(), self.patience).await?;
+                    length
+                }
+            };
             if length == 0 {
-                return Ok(());
+                return Ok(at);
             }
-            write_all(stream, buffer.get(..length).unwrap_or_default(), self.patience).await?;
             at += length as u64;
             self.progress.moved(length as u64);
+            turn.took(length).await;
         }
     }
 
-    /// Sends a piece from the page cache; false at the end of the file.
-    async fn send_piece(&self, stream: &TcpStream, at: &mut u64) -> Result<bool, Cut> {
-        timeout(self.patience, stream.writable()).await.map_err(|_| Cut::Stalled)??;
-        let Some(file) = self.file.descriptor() else { return Ok(false) };
-        let mut place = *at;
-        match stream.try_io(Interest::WRITABLE, || Ok(rustix::fs::sendfile(stream, file, Some(&mut place), PIECE)?)) {
-            Ok(0) => Ok(false),
-            Ok(length) => {
-                *at += length as u64;
-                self.progress.moved(length as u64);
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::Interrupted => {
-                Ok(true)
-            }
-            Err(error) => Err(Cut::Broken(error)),
-        }
-    }
-
-    async fn buffered(&self, data: &mut Data, mut at: u64) -> Result<(), Cut> {
+    async fn buffered(&self, data: &mut Data, mut at: u64) -> Result<u64, Cut> {
         let mut buffer = vec![0; TLS_PIECE];
         loop {
             let length = self.file.read_at(at, &mut buffer).await?;
             if length == 0 {
-                return Ok(());
+                return Ok(at);
             }
             data.write_all(buffer.get(..length).unwrap_or_default(), self.patience).await?;
             at += length as u64;
@@ -127,12 +104,12 @@ impl Reading<'_> {
         }
     }
 
-    async fn as_text(&self, data: &mut Data, mut at: u64) -> Result<(), Cut> {
+    async fn as_text(&self, data: &mut Data, mut at: u64) -> Result<u64, Cut> {
         let (mut buffer, mut out, mut ends) = (vec![0; TEXT_PIECE], Vec::new(), ToWire::default());
         loop {
             let length = self.file.read_at(at, &mut buffer).await?;
             if length == 0 {
-                return Ok(());
+                return Ok(at);
             }
             out.clear();
             ends.push(buffer.get(..length).unwrap_or_default(), &mut out);
@@ -140,6 +117,15 @@ impl Reading<'_> {
             at += length as u64;
             self.progress.moved(out.len() as u64);
         }
+    }
+}
+
+/// Sends a piece from memory: how much, 0 at the end of the file; `None` where the client takes nothing just now.
+fn send(stream: &TcpStream, file: BorrowedFd<'_>, mut at: u64) -> io::Result<Option<usize>> {
+    match stream.try_io(Interest::WRITABLE, || Ok(rustix::fs::sendfile(stream, file, Some(&mut at), PIECE)?)) {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -155,17 +141,4 @@ async fn write_all(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> 
         }
     }
     Ok(())
-}
-
-/// Looks at the first and the last byte of the piece at `at`.
-fn warmth(file: BorrowedFd<'_>, at: u64) -> Warmth {
-    for place in [at, at.saturating_add(PIECE as u64 - 1)] {
-        let mut byte = [0];
-        match preadv2(file, &mut [IoSliceMut::new(&mut byte)], place, ReadWriteFlags::NOWAIT) {
-            Ok(_) => {}
-            Err(Errno::AGAIN) => return Warmth::Cold,
-            Err(_) => return Warmth::Unknown,
-        }
-    }
-    Warmth::Warm
 }

@@ -6,7 +6,7 @@
 //! In clear the bytes of a large file go through a pipe from the socket to the page cache (`splice`), which saves a copy; the
 //! first ones are read, so that a small file costs no pipe.
 
-use super::ascii::ToFile;
+use super::{Turn, ascii::ToFile};
 use crate::{
     command::Representation,
     data::{Cut, Data},
@@ -42,18 +42,27 @@ pub(crate) struct Begin {
 pub(crate) async fn store(mut errand: Errand, begin: Begin) -> Result<Reply, Reply> {
     let said = |error: VfsError| refused(&error);
     let upload = errand.vfs.create(&begin.path, begin.intent, OnAbort::Keep).await.map_err(said)?;
+    let before = upload.len();
     if let Some(more) = begin.announced {
         let appends = matches!(begin.intent, Intent::Patch { append: true, .. });
-        let from = if appends { upload.len() } else { begin.at };
+        let from = if appends { before } else { begin.at };
         upload.check_room(from.saturating_add(more)).await.map_err(said)?;
     }
     let mut data = errand.open(Direction::Up, begin.opening).await?;
     let mut writing = Writing { upload, at: begin.at, progress: &errand.progress, patience: errand.patience };
-    let received = match (&mut data, begin.how) {
-        (data, Representation::Ascii) => writing.as_text(data).await,
-        (Data::Plain(stream), Representation::Image) => writing.in_clear(stream).await,
-        (data, Representation::Image) => writing.buffered(data).await,
+    let received = match begin.how {
+        Representation::Ascii => writing.as_text(&mut data).await,
+        Representation::Image => match data.bare() {
+            Some(stream) => writing.in_clear(stream).await,
+            None => writing.buffered(&mut data).await,
+        },
     };
+    if let Err(Cut::Damaged) = received
+        && !writing.upload.is_in_place()
+    {
+        // Nothing of it can be trusted, so nothing is kept to go on with but what was there before.
+        writing.upload.set_len(before).await.map_err(said)?;
+    }
     received.map_err(|cut| cut.reply())?;
     errand.progress.commits();
     writing.upload.commit().await.map_err(said)?;
@@ -82,7 +91,6 @@ impl Writing<'_> {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Cut> {
         self.upload.write_at(self.at, bytes).await?;
         self.at += bytes.len() as u64;
-        self.progress.moved(bytes.len() as u64);
         Ok(())
     }
 
@@ -98,7 +106,10 @@ impl Writing<'_> {
             return self.through(stream, &out, &into).await;
         }
         buffer.resize(PIPE, 0);
-        while self.fill_and_write(stream, &mut buffer).await? {}
+        let mut turn = Turn::default();
+        while self.fill_and_write(stream, &mut buffer).await? {
+            turn.took(PIPE).await;
+        }
         Ok(())
     }
 
@@ -114,7 +125,10 @@ impl Writing<'_> {
             }
             match stream.try_read(room) {
                 Ok(0) => break Ok(true),
-                Ok(read) => length += read,
+                Ok(read) => {
+                    length += read;
+                    self.progress.moved(read as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => break Err(Cut::Broken(error)),
             }
@@ -125,12 +139,16 @@ impl Writing<'_> {
 
     /// Moves the rest through a pipe. The pipe is empty before each call, so "would block" always means the socket.
     async fn through(&mut self, stream: &TcpStream, out: &OwnedFd, into: &OwnedFd) -> Result<(), Cut> {
+        let mut turn = Turn::default();
         loop {
             timeout(self.patience, stream.readable()).await.map_err(|_| Cut::Stalled)??;
             let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
             match stream.try_io(Interest::READABLE, || Ok(splice(stream, None, into, None, PIPE, flags)?)) {
                 Ok(0) => return Ok(()),
-                Ok(length) => self.drain(out, length)?,
+                Ok(length) => {
+                    self.drain(out, length)?;
+                    turn.took(length).await;
+                }
                 Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => {}
                 Err(error) => return Err(Cut::Broken(error)),
             }
@@ -163,20 +181,22 @@ impl Writing<'_> {
     }
 
     async fn buffered(&mut self, data: &mut Data) -> Result<(), Cut> {
-        let mut buffer = vec![0; PIECE];
+        let (mut buffer, mut turn) = (vec![0; PIECE], Turn::default());
         loop {
-            let (length, end) = data.fill(&mut buffer, self.patience).await;
+            let (length, end) = data.fill(&mut buffer, self.patience, self.progress).await;
             self.write(buffer.get(..length).unwrap_or_default()).await?;
             if end? {
                 return Ok(());
             }
+            turn.took(length).await;
         }
     }
 
     async fn as_text(&mut self, data: &mut Data) -> Result<(), Cut> {
         let (mut buffer, mut out, mut ends) = (vec![0; FIRST_PIECE], Vec::new(), ToFile::default());
+        let mut turn = Turn::default();
         loop {
-            let (length, end) = data.fill(&mut buffer, self.patience).await;
+            let (length, end) = data.fill(&mut buffer, self.patience, self.progress).await;
             out.clear();
             ends.push(buffer.get(..length).unwrap_or_default(), &mut out);
             self.write(&out).await?;
@@ -185,6 +205,7 @@ impl Writing<'_> {
                 ends.finish(&mut out);
                 return self.write(&out).await;
             }
+            turn.took(length).await;
         }
     }
 }

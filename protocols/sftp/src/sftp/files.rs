@@ -7,7 +7,7 @@ use super::{
     Answer, Engine, Fault, LaterWrite, MOST_WAITING_BYTES, Waiting,
     attrs::{Attrs, merge},
     fields::{Fields, Packet},
-    handles::{Folder, Handles, Open, Writer, number},
+    handles::{Folder, Handle, Handles, Open, Writer, number},
     kind,
     long_name::long_name,
     names::read_path,
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     async fn read_data(&self, id: u32, handle: u32, offset: u64, length: u32) -> Result<Option<Vec<u8>>, Failure> {
-        let open = &self.handles.get(handle).ok_or_else(Failure::bad_handle)?.open;
+        let Handle { open, doing, .. } = self.handles.get(handle).ok_or_else(Failure::bad_handle)?;
         let size = match open {
             Open::Reader(reader) => reader.metadata().size,
             Open::Writer(Writer { readable: true, upload: Some(upload), .. }) => upload.len(),
@@ -199,6 +199,7 @@ impl Engine {
         if read == 0 && length > 0 {
             return Ok(None);
         }
+        doing.moved(read as u64);
         reply.truncate(DATA_HEAD + read);
         let count = u32::try_from(read).unwrap_or(0);
         let head = Packet::answer(kind::DATA, id).u32(count).finish();
@@ -262,7 +263,10 @@ impl Engine {
             Writing::Upload { id, handle, at } => {
                 let Some(writer) = self.handles.writer(*handle) else { return };
                 match writer.write(*at, bytes).await {
-                    Ok(()) => *at = at.saturating_add(bytes.len() as u64),
+                    Ok(()) => {
+                        *at = at.saturating_add(bytes.len() as u64);
+                        self.handles.moved(*handle, bytes.len());
+                    }
                     Err(failure) => self.writing = Writing::Refused { id: *id, failure },
                 }
             }
@@ -295,7 +299,10 @@ impl Engine {
             return Failure::bad_handle().packet(id);
         };
         match writer.write(at, data).await {
-            Ok(()) => done(id),
+            Ok(()) => {
+                self.handles.moved(handle, data.len());
+                done(id)
+            }
             Err(failure) => failure.packet(id),
         }
     }

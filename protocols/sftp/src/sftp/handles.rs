@@ -5,6 +5,7 @@
 
 use super::status::Failure;
 use crate::work::{Job, Work};
+use lockgate_access::{Activity, Doing};
 use lockgate_model::VPath;
 use lockgate_vfs::{Entry, Facts, FileReader, Listing, Upload};
 use std::collections::HashMap;
@@ -52,6 +53,8 @@ pub(crate) struct Handle {
     pub(crate) path: VPath,
     /// Requests about it that wait.
     waiting: usize,
+    /// What it is in the list of sessions.
+    pub(crate) doing: Doing,
     _job: Job,
 }
 
@@ -60,6 +63,7 @@ pub(crate) struct Handle {
 pub(crate) struct Handles {
     open: HashMap<u32, Handle>,
     next: u32,
+    activity: Activity,
 }
 
 /// The number that a client's handle stands for.
@@ -68,6 +72,11 @@ pub(crate) fn number(handle: &[u8]) -> Option<u32> {
 }
 
 impl Handles {
+    /// None are open; what is done with them is told there.
+    pub(crate) fn new(activity: Activity) -> Self {
+        Self { activity, ..Self::default() }
+    }
+
     /// Reserves a place, before anything is opened.
     pub(crate) fn place(work: &Work) -> Result<Job, Failure> {
         work.begin(MOST_HANDLES).ok_or_else(|| Failure::because("too many open files: close some first"))
@@ -77,7 +86,13 @@ impl Handles {
     pub(crate) fn put(&mut self, place: Job, open: Open, path: VPath) -> [u8; 4] {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
-        self.open.insert(number, Handle { open, path, waiting: 0, _job: place });
+        let verb = match open {
+            Open::Reader(_) => "READ",
+            Open::Writer(_) => "WRITE",
+            Open::Folder(_) => "READDIR",
+        };
+        let doing = self.activity.begin(verb, &path);
+        self.open.insert(number, Handle { open, path, waiting: 0, doing, _job: place });
         number.to_be_bytes()
     }
 
@@ -96,6 +111,13 @@ impl Handles {
         match self.get_mut(number)?.open {
             Open::Writer(ref mut writer) => Some(writer),
             Open::Reader(_) | Open::Folder(_) => None,
+        }
+    }
+
+    /// Counts bytes that went into it.
+    pub(crate) fn moved(&self, number: u32, bytes: usize) {
+        if let Some(handle) = self.get(number) {
+            handle.doing.moved(bytes as u64);
         }
     }
 

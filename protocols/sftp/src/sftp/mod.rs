@@ -25,6 +25,7 @@ use fields::{Fields, Malformed, Packet};
 use files::Writing;
 use flow::Flow;
 use handles::Handles;
+use lockgate_access::Activity;
 use lockgate_model::{PathError, UserName};
 use lockgate_net::Stop;
 use lockgate_vfs::{Vfs, VfsError};
@@ -139,7 +140,14 @@ pub(crate) struct Engine {
 impl Engine {
     /// A channel on which nothing was said yet. `work` counts open handles over all channels of the connection; long work
     /// inside one request ends when `cord` is cut.
-    pub(crate) fn new(vfs: Vfs, user: UserName, work: Work, stop: Stop, cord: CancellationToken) -> Self {
+    pub(crate) fn new(
+        vfs: Vfs,
+        user: UserName,
+        activity: Activity,
+        work: Work,
+        stop: Stop,
+        cord: CancellationToken,
+    ) -> Self {
         Self {
             vfs,
             user,
@@ -149,7 +157,7 @@ impl Engine {
             splitter: Splitter::default(),
             greeted: false,
             ended: false,
-            handles: Handles::default(),
+            handles: Handles::new(activity),
             writing: Writing::Nothing,
             flow: Flow::default(),
             waiting: VecDeque::new(),

@@ -6,7 +6,7 @@ use crate::{
 };
 use lockgate_model::{Conversation, Door, Origin, Protocol, ProtocolSet, UserName};
 use lockgate_users::{Account, Epoch};
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 /// The defaults of prefs.xml and of security.md.
 pub(crate) fn settings() -> AccessSettings {
@@ -53,31 +53,7 @@ pub(crate) fn settings() -> AccessSettings {
 
 /// An account that may do everything and has nothing.
 pub(crate) fn account(name: &str) -> Account {
-    Account {
-        name: UserName::new(name).unwrap(),
-        epoch: Epoch(1),
-        enabled: true,
-        admin: false,
-        password: None,
-        email: None,
-        phone: None,
-        otp_auth: false,
-        otp_auth_by_protocol: BTreeMap::new(),
-        otp_token_timeout_ms: None,
-        enrolments: BTreeMap::new(),
-        recovery_codes_left: 0,
-        root: None,
-        mounts: Vec::new(),
-        rules: Vec::new(),
-        read_only: false,
-        quota: None,
-        allowed_protocols: ProtocolSet::all(),
-        ip_restrictions: Vec::new(),
-        max_logins: None,
-        expires: None,
-        texts: BTreeMap::new(),
-        keys: Vec::new(),
-    }
+    Account::empty(UserName::new(name).unwrap(), Epoch(1))
 }
 
 /// A conversation as its protocol holds it, from an address.

@@ -2,7 +2,7 @@
 
 use super::passwords::within;
 use crate::{
-    Evidence, Session, SessionEnd,
+    Evidence, Outcome, Session, SessionEnd,
     testing::{House, PASSWORD, origin},
 };
 use lockgate_model::{Conversation, Origin, Protocol, Secret};
@@ -134,6 +134,88 @@ async fn where_an_operator_lists_sftp_the_first_factor_is_remembered_after_a_who
     let _session = challenge.answer(&here, Secret::new(house.totp.code(0))).await.session();
     assert!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.is_some());
     assert!(house.gate.resume(&origin(Protocol::Sftp, "192.0.2.2"), "bob", &shown(PASSWORD)).await.is_none());
+}
+
+/// Logs in on FTP as a client does that is asked for its code.
+async fn asked_over_ftp(house: &House, from: &Origin, evidence: &Evidence, code: &str) -> Outcome {
+    if let Some(session) = house.gate.resume(from, "bob", evidence).await {
+        return Outcome::Granted(session);
+    }
+    match house.gate.knock(from.clone(), "bob").submit(evidence.clone()).await {
+        Outcome::Challenge(question) => question.answer(from, Secret::new(code.into())).await,
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_was_asked_is_let_in_again_by_the_same_password_and_code_and_not_by_the_password() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    house.directory.change("bob", |bob| bob.client_certificate = Some("CN=bob".into()));
+    let here = Origin { conversation: Conversation::Interactive, ..origin(Protocol::Ftps, "192.0.2.1") };
+    let elsewhere = Origin { peer: "192.0.2.2:0".parse().unwrap(), ..here.clone() };
+    let certificate = Evidence::ClientCertificate("CN=bob".into());
+    for (evidence, other) in [(shown(PASSWORD), certificate.clone()), (certificate, shown(PASSWORD))] {
+        house.pass(Duration::from_secs(90));
+        let code = house.totp.code(0);
+        let first = asked_over_ftp(&house, &here, &evidence, &code).await.session();
+        let second = asked_over_ftp(&house, &here, &evidence, &code).await.session();
+        assert_eq!((house.reason(), second.factor()), ("resumed", Some("totp")));
+        assert_ne!(first.id(), second.id());
+        assert!(house.gate.resume(&here, "bob", &evidence).await.is_none(), "half of it is nothing");
+        for (from, evidence, code) in [
+            (&elsewhere, &evidence, code.as_str()),
+            (&here, &other, code.as_str()),
+            (&here, &evidence, "000000"),
+            (&here, &evidence, ""),
+        ] {
+            assert!(!asked_over_ftp(&house, from, evidence, code).await.is_granted(), "{from:?} {evidence:?} {code}");
+        }
+        drop((first, second));
+        house.pass(Duration::from_secs(61));
+        assert!(!asked_over_ftp(&house, &here, &evidence, &code).await.is_granted(), "a minute after the last");
+    }
+}
+
+#[tokio::test]
+async fn where_the_person_answers_elsewhere_each_connection_is_asked_for_anew() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    house.totp.calls.store(true, std::sync::atomic::Ordering::SeqCst);
+    let here = Origin { conversation: Conversation::Interactive, ..origin(Protocol::Ftps, "192.0.2.1") };
+    let yes = house.totp.code(0);
+    let first = asked_over_ftp(&house, &here, &shown(PASSWORD), &yes).await.session();
+    house.pass(Duration::from_secs(90));
+    let second = asked_over_ftp(&house, &here, &shown(PASSWORD), &yes).await;
+    assert!(!second.is_granted(), "what was typed once says nothing of who answers elsewhere");
+    assert_eq!(house.totp.called.load(std::sync::atomic::Ordering::SeqCst), 2);
+    drop(first);
+}
+
+#[tokio::test]
+async fn while_codes_are_paused_nobody_goes_on_by_a_code_either() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let here = Origin { conversation: Conversation::Interactive, ..origin(Protocol::Ftps, "192.0.2.1") };
+    let code = house.totp.code(0);
+    let _first = asked_over_ftp(&house, &here, &shown(PASSWORD), &code).await.session();
+    for _ in 0..house.settings.brute_force.codes_per_account {
+        assert!(!asked_over_ftp(&house, &here, &shown(PASSWORD), "000000").await.is_granted());
+    }
+    assert!(!asked_over_ftp(&house, &here, &shown(PASSWORD), &code).await.is_granted());
+    assert_eq!(house.reason(), "codes_paused");
+}
+
+#[tokio::test]
+async fn where_a_client_can_be_asked_what_is_whole_is_remembered_too() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    let here = Origin { conversation: Conversation::Interactive, ..origin(Protocol::Ftp, "192.0.2.1") };
+    let line = format!("{PASSWORD}:{}", house.totp.code(0));
+    let _first = house.show(&here, "bob", &line).await.session();
+    assert!(house.gate.resume(&here, "bob", &shown(&line)).await.is_some());
+    let _alice = house.show(&here, "alice", PASSWORD).await.session();
+    assert!(house.gate.resume(&here, "alice", &shown(PASSWORD)).await.is_some());
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! The first factor, the account, and what counts against a guesser.
 
 use crate::{
-    Evidence, Outcome, bans,
+    Evidence, Outcome, SessionEnd, bans,
     candidate::{ANSWER_FLOOR, user_key},
     testing::{House, PASSWORD, account, origin},
 };
 use lockgate_events::LoginResult;
-use lockgate_model::{Protocol, ProtocolSet, Secret};
+use lockgate_model::{Conversation, Protocol, ProtocolSet, Secret};
 use lockgate_users::{Account, AuthorizedKey};
 use std::time::{Duration, Instant};
 
@@ -293,16 +293,46 @@ async fn an_offer_is_answered_in_the_same_time_for_known_and_unknown_names_and_n
 #[tokio::test]
 async fn a_client_certificate_opens_the_account_that_names_its_subject() {
     let house = House::new();
-    house.directory.change("alice", |alice| {
-        alice.texts.insert("client_certificate".into(), "CN=alice".into());
-    });
+    house.directory.change("alice", |alice| alice.client_certificate = Some("CN=alice,O=Example".into()));
     let prove = |name: &str, subject: &str| {
         house.gate.knock(origin(Protocol::Https, "192.0.2.1"), name).submit(Evidence::ClientCertificate(subject.into()))
     };
-    assert!(prove("alice", "CN=alice").await.is_granted());
-    assert!(prove("alice", "CN=bob").await.is_denied());
+    let here = origin(Protocol::Ftps, "192.0.2.1");
     house.add(account("bob"));
-    assert!(prove("bob", "").await.is_denied());
+    house.add(Account { client_certificate: Some(String::new()), ..account("carol") });
+    for (name, subject, opens) in [
+        ("alice", "CN=alice,O=Example", true),
+        ("alice", "CN=alice", false),
+        ("alice", "CN=alice,O=Example,C=DE", false),
+        ("alice", "cn=alice,o=example", false),
+        ("alice", "", false),
+        ("bob", "CN=alice,O=Example", false),
+        ("bob", "", false),
+        ("carol", "", false),
+        ("nobody", "CN=alice,O=Example", false),
+    ] {
+        assert_eq!(house.gate.would_accept_certificate(&here, name, subject).await, opens, "{name} {subject}");
+        assert_eq!(prove(name, subject).await.is_granted(), opens, "{name} {subject}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_a_first_factor_and_no_second() {
+    let house = House::new();
+    house.add_enrolled("bob");
+    house.directory.change("bob", |bob| bob.client_certificate = Some("CN=bob".into()));
+    let mut here = origin(Protocol::Ftps, "192.0.2.1");
+    let evidence = Evidence::ClientCertificate("CN=bob".into());
+    assert!(house.gate.knock(here.clone(), "bob").submit(evidence.clone()).await.is_denied(), "nobody can be asked");
+    here.conversation = Conversation::Interactive;
+    let question = house.gate.knock(here.clone(), "bob").submit(evidence.clone()).await.question();
+    let question = question.answer(&here, Secret::new("000000".into())).await.question();
+    let session = question.answer(&here, Secret::new(house.totp.code(0))).await.session();
+    assert_eq!(session.factor(), Some("totp"));
+    // Taken from the account, it ends what it opened.
+    house.directory.change("bob", |bob| bob.client_certificate = None);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), session.ended()).await.unwrap(), SessionEnd::Revoked);
+    assert!(house.gate.knock(here, "bob").submit(evidence).await.is_denied());
 }
 
 #[tokio::test]

@@ -24,6 +24,18 @@ async fn a_session_is_listed_until_its_last_holder_drops_it() {
 }
 
 #[tokio::test]
+async fn a_session_is_listed_with_what_it_does() {
+    let house = House::new();
+    let session = house.log_in(Protocol::Ftp, "alice", PASSWORD).await.session();
+    let doing = session.activity().begin("RETR", &lockgate_model::VPath::parse("/a/b").unwrap());
+    doing.moved(42);
+    let view = house.gate.sessions().remove(0).activity;
+    assert_eq!((view.doing.as_deref(), view.others, view.bytes), (Some("RETR /a/b"), 0, 42));
+    drop(doing);
+    assert_eq!(house.gate.sessions().remove(0).activity.doing, None);
+}
+
+#[tokio::test]
 async fn a_killed_session_says_so_to_everybody_who_waits() {
     let house = House::new();
     let session = house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session();
@@ -147,19 +159,6 @@ async fn a_later_end_of_the_account_keeps_its_sessions() {
     assert_eq!(session.is_over(), None);
     house.pass(Duration::from_secs(60));
     assert_eq!(tokio::time::timeout(Duration::from_secs(2), session.ended()).await.unwrap(), SessionEnd::Revoked);
-}
-
-#[tokio::test]
-async fn revoking_a_user_ends_everything_at_once() {
-    let house = House::new();
-    let sessions = [
-        house.log_in(Protocol::Sftp, "alice", PASSWORD).await.session(),
-        house.log_in(Protocol::Webdav, "alice", PASSWORD).await.session(),
-    ];
-    house.gate.revoke(&UserName::new("alice").unwrap()).await;
-    for session in sessions {
-        assert_eq!(session.is_over(), Some(SessionEnd::Revoked));
-    }
 }
 
 #[tokio::test]

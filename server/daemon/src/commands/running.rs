@@ -10,6 +10,7 @@ use crate::{
 use anyhow::bail;
 use lockgate_access::bans;
 use lockgate_events::Event;
+use lockgate_model::ByteSize;
 use serde_json::{Value, json};
 use std::{
     process::ExitCode,
@@ -62,12 +63,8 @@ pub(crate) fn session(home: &Home, command: Session, as_json: bool) -> anyhow::R
             } else if rows.is_empty() {
                 output::line("no sessions");
             } else {
-                let word = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let rows: Vec<[String; 5]> = rows
-                    .iter()
-                    .map(|row| ["id", "user", "protocol", "address", "factor"].map(|key| word(row, key)))
-                    .collect();
-                output::table(["ID", "USER", "PROTOCOL", "ADDRESS", "FACTOR"], &rows);
+                let rows: Vec<_> = rows.iter().map(session_row).collect();
+                output::table(SESSION_HEAD, &rows);
             }
         }
         Session::Kill { id } => {
@@ -78,6 +75,24 @@ pub(crate) fn session(home: &Home, command: Session, as_json: bool) -> anyhow::R
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+const SESSION_HEAD: [&str; 10] =
+    ["ID", "USER", "PROTOCOL", "ADDRESS", "FACTOR", "SINCE", "IDLE", "MOVED", "RATE", "DOING"];
+
+/// What a session does stands last: a path has any length.
+fn session_row(row: &Value) -> [String; 10] {
+    let word = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |key: &str| row.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let [id, user, protocol, address, factor, since, doing] =
+        ["id", "user", "protocol", "address", "factor", "since", "doing"].map(word);
+    let rate = if doing.is_empty() { String::new() } else { format!("{}/s", ByteSize(number("bytes_per_s"))) };
+    let doing = match number("others") {
+        0 => doing,
+        others => format!("{doing} (and {others} more)"),
+    };
+    let (idle, moved) = (format!("{} s", number("idle_s")), ByteSize(number("bytes")).to_string());
+    [id, user, protocol, address, factor, since, idle, moved, rate, doing]
 }
 
 /// Lists, adds or clears bans. They are in the ledger, so a running server follows within a second or two.

@@ -32,6 +32,7 @@ pub(crate) async fn run(home: &Home, command: User, as_json: bool) -> anyhow::Re
             stores.accounts().set_password(&name(&who)?, &new_password(&stores)?).await?;
         }
         User::Key(command) => key(&stores, command, as_json).await?,
+        User::Certificate { name: who, file, .. } => certificate(&stores, &who, file.as_deref()).await?,
         User::AppPassword(command) => app_password(&stores, command, as_json).await?,
         User::Unlock { name: who } => {
             let who = name(&who)?;
@@ -252,6 +253,18 @@ fn key_text(file: &Path) -> anyhow::Result<String> {
     };
     read.with_context(|| format!("cannot read {}", file.display()))?;
     Ok(text)
+}
+
+/// Names the subject of a certificate, or none.
+async fn certificate(stores: &Stores, who: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    let subject = file.map(lockgate_net::TlsMaterial::subject_in_file).transpose()?;
+    let mut change = AccountChange::default();
+    apply_property(&mut change, "client_certificate", subject.as_deref().unwrap_or_default())?;
+    stores.accounts().set(&name(who)?, change).await?;
+    if let Some(subject) = subject {
+        output::line(subject);
+    }
+    Ok(())
 }
 
 async fn app_password(stores: &Stores, command: AppPassword, as_json: bool) -> anyhow::Result<()> {

@@ -97,6 +97,7 @@ impl Doors {
             prefs,
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.certificates.begin();
         let mut kept: Vec<bool> = vec![false; open.listeners.len()];
         let mut swaps = Vec::new();
         let mut fresh = Vec::new();
@@ -148,6 +149,7 @@ impl Doors {
         self.grace.store(grace, Ordering::Relaxed);
         open.listeners.extend(fresh.into_iter().map(|(wanted, bound, frontend)| self.start(wanted, bound, frontend)));
         open.unopened = unopened;
+        self.certificates.settle();
         Ok(())
     }
 
@@ -176,6 +178,11 @@ impl Doors {
     /// Reads certificates anew.
     pub(super) fn reload_certificates(&self) {
         self.certificates.reload();
+    }
+
+    /// What was wrong with their files, for an administrator.
+    pub(super) fn refused_certificates(&self) -> Vec<String> {
+        self.certificates.refused()
     }
 
     /// Where the doors are.

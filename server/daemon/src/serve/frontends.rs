@@ -5,12 +5,12 @@ use crate::{home::Home, wiring};
 use lockgate_access::Gate;
 use lockgate_config::{
     Prefs,
-    prefs::{FtpPrompt, Listener, ListenerKind},
+    prefs::{FtpPrompt, Listener, ListenerKind, SessionReuse},
     values::{PassiveAddress, PassivePorts},
 };
-use lockgate_ftp::{CodePrompt, FtpDoor, FtpSettings, PassiveHost};
+use lockgate_ftp::{CodePrompt, FtpDoor, FtpSettings, FtpTexts, PassiveHost, PassiveHosts};
 use lockgate_http::{HttpDoor, HttpSettings, Mounted};
-use lockgate_net::{Frontend, TlsMaterial};
+use lockgate_net::{ClientTrust, Frontend, TlsMaterial};
 use lockgate_sftp::{HostKeys, SftpFrontend, SftpSettings};
 use std::{net::IpAddr, sync::Arc};
 
@@ -43,7 +43,12 @@ impl Makers<'_> {
         let server = (&self.prefs.tls.certificate, &self.prefs.tls.key);
         let (certificate, key) = wanted.certificate.as_ref().map_or(server, |(certificate, key)| (certificate, key));
         let (certificate, key) = (self.home.path().join(certificate), self.home.path().join(key));
-        Ok(self.certificates.of(certificate, key, wiring::oldest_tls(self.prefs))?)
+        let in_home = |path: &std::path::PathBuf| self.home.path().join(path);
+        let clients = wanted.client_trust.as_ref().map(|(authorities, revoked)| ClientTrust {
+            authorities: in_home(authorities),
+            revoked: revoked.as_ref().map(in_home),
+        });
+        Ok(self.certificates.of(certificate, key, wiring::oldest_tls(self.prefs), clients)?)
     }
 
     fn ftp(&self, wanted: &Listener) -> FtpSettings {
@@ -56,13 +61,22 @@ impl Makers<'_> {
                 PassivePorts::Any => lockgate_ftp::PassivePorts::Any,
                 PassivePorts::Range(range) => lockgate_ftp::PassivePorts::Range(range.clone()),
             },
-            passive_host: match &wanted.passive_address {
-                PassiveAddress::Ip(IpAddr::V4(address)) => PassiveHost::Ip(*address),
-                // PASV cannot tell an IPv6 address, and EPSV tells none.
-                PassiveAddress::FromConnection | PassiveAddress::Ip(IpAddr::V6(_)) => PassiveHost::FromConnection,
-                PassiveAddress::Host(name) => PassiveHost::Name(name.clone()),
+            passive_hosts: PassiveHosts {
+                otherwise: passive_host(&wanted.passive_addresses.otherwise),
+                by_network: wanted
+                    .passive_addresses
+                    .by_network
+                    .iter()
+                    .map(|(network, told)| (*network, passive_host(told)))
+                    .collect(),
             },
-            require_session_reuse: prefs.ftp.session_reuse,
+            proxies: wanted.proxy_protocol.clone(),
+            direct_data: wanted.passive_direct,
+            session_reuse: match prefs.ftp.session_reuse {
+                SessionReuse::Auto => lockgate_ftp::SessionReuse::Auto,
+                SessionReuse::Always => lockgate_ftp::SessionReuse::Always,
+                SessionReuse::Never => lockgate_ftp::SessionReuse::Never,
+            },
             code_prompt: match prefs.ftp.prompt {
                 FtpPrompt::Compound => CodePrompt::Compound,
                 FtpPrompt::Acct => CodePrompt::Account,
@@ -70,6 +84,12 @@ impl Makers<'_> {
             active_mode: prefs.ftp.active_mode,
             command_limit: usize::try_from(prefs.ftp.command_limit.0).unwrap_or(usize::MAX),
             idle: prefs.server.idle_timeout,
+            texts: FtpTexts {
+                greeting: wanted.welcome.clone().or_else(|| prefs.ftp.welcome.clone()),
+                logged_in: prefs.ftp.logged_in.clone(),
+                goodbye: prefs.ftp.goodbye.clone(),
+                denied: prefs.ftp.denied.clone(),
+            },
         }
     }
 
@@ -89,6 +109,15 @@ impl Makers<'_> {
             allow_webdav: wanted.allow_webdav,
             head_timeout: self.prefs.http.head_timeout,
         }
+    }
+}
+
+fn passive_host(told: &PassiveAddress) -> PassiveHost {
+    match told {
+        PassiveAddress::Ip(IpAddr::V4(address)) => PassiveHost::Ip(*address),
+        // PASV cannot tell an IPv6 address, and EPSV tells none.
+        PassiveAddress::FromConnection | PassiveAddress::Ip(IpAddr::V6(_)) => PassiveHost::FromConnection,
+        PassiveAddress::Host(name) => PassiveHost::Name(name.clone()),
     }
 }
 

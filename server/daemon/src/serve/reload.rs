@@ -112,9 +112,13 @@ mod tests {
 
     /// One listener on a free port, with these keys of its own.
     fn write(home: &Home, listener: &str, grace_ms: u32) {
+        write_kind(home, "SFTP", listener, grace_ms);
+    }
+
+    fn write_kind(home: &Home, kind: &str, listener: &str, grace_ms: u32) {
         let text = format!(
             "<server_prefs><otp_validated_logins>false</otp_validated_logins><login_grace>{grace_ms}</login_grace>\
-             <server_list type=\"vector\"><server_list_subitem type=\"properties\"><serverType>SFTP</serverType>\
+             <server_list type=\"vector\"><server_list_subitem type=\"properties\"><serverType>{kind}</serverType>\
              <ip>127.0.0.1</ip><port>0</port>{listener}</server_list_subitem></server_list></server_prefs>"
         );
         fs::write(home.prefs(), text).unwrap();
@@ -167,6 +171,35 @@ mod tests {
         };
         timeout(Duration::from_secs(5), taken).await.unwrap();
         watching.abort();
+    }
+
+    #[tokio::test]
+    async fn a_reload_that_was_refused_stays_in_status_until_one_is_not_or_the_files_are_no_longer_named() {
+        let (_folder, server) = server().await;
+        let key = server.home.path().join("keys/tls.key");
+        let mode = |mode| fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        let warned = || {
+            let status = server.status();
+            status["warnings"].as_array().unwrap().iter().any(|warning| warning.as_str().unwrap().contains("tls.key"))
+        };
+        write_kind(&server.home, "HTTPS", "", 60_000);
+        now(&server).await;
+        assert_eq!(server.state().prefs_error, None);
+        assert!(!warned());
+
+        mode(0o644);
+        certificates(&server);
+        assert!(warned());
+        mode(0o600);
+        certificates(&server);
+        assert!(!warned());
+
+        mode(0o644);
+        certificates(&server);
+        assert!(warned());
+        write(&server.home, "", 60_000);
+        now(&server).await;
+        assert!(!warned());
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ impl Answers for Server {
 }
 
 impl Server {
-    fn status(&self) -> Value {
+    pub(super) fn status(&self) -> Value {
         let listeners: Vec<Value> = self
             .doors
             .listeners()
@@ -35,6 +35,8 @@ impl Server {
             .map(|listener| json!({ "protocol": listener.door.as_str(), "addr": listener.address.to_string() }))
             .collect();
         let state = self.state();
+        let mut warnings = state.warnings.clone();
+        warnings.extend(self.doors.refused_certificates());
         let mut value = json!({
             "ready": state.ready && !self.stop.listener().is_stopping(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -43,7 +45,7 @@ impl Server {
             "sessions": self.gate.sessions().len(),
             "listeners": listeners,
             "ledger": if self.gate.ledger_health() == LedgerHealth::Well { "well" } else { "failing" },
-            "warnings": state.warnings,
+            "warnings": warnings,
         });
         if let (Some(error), Some(fields)) = (&state.prefs_error, value.as_object_mut()) {
             fields.insert("prefs_error".into(), error.as_str().into());
@@ -57,10 +59,13 @@ impl Server {
             .sessions()
             .into_iter()
             .map(|view| {
+                let now = view.activity;
                 let since = view.since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
                 json!({
                     "id": view.id.as_str(), "user": view.user.as_str(), "protocol": view.origin.protocol.as_str(),
                     "address": view.origin.address().to_string(), "since": moment(since.saturating_mul(1000)), "factor": view.factor,
+                    "doing": now.doing, "others": now.others, "bytes": now.bytes, "bytes_per_s": now.bytes_per_s,
+                    "idle_s": now.idle.as_secs(),
                 })
             })
             .collect();

@@ -2,10 +2,10 @@
 
 use super::*;
 use lockgate_config::tree::Tree;
-use lockgate_model::{Permission, ProtocolSet, UserName};
+use lockgate_model::{Permission, UserName};
 use lockgate_plugins::PluginSpec;
 use lockgate_users::{Epoch, MountPoint, PathRule};
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
 fn prefs(keys: &str) -> Prefs {
     let text = format!("<server_prefs><otp_validated_logins>true</otp_validated_logins>{keys}</server_prefs>");
@@ -21,31 +21,7 @@ fn home() -> (tempfile::TempDir, Home) {
 // The tree of an account.
 
 fn account() -> Account {
-    Account {
-        name: UserName::new("alice").unwrap(),
-        epoch: Epoch(1),
-        enabled: true,
-        admin: false,
-        password: None,
-        email: None,
-        phone: None,
-        otp_auth: false,
-        otp_auth_by_protocol: BTreeMap::new(),
-        otp_token_timeout_ms: None,
-        enrolments: BTreeMap::new(),
-        recovery_codes_left: 0,
-        root: None,
-        mounts: Vec::new(),
-        rules: Vec::new(),
-        read_only: false,
-        quota: None,
-        allowed_protocols: ProtocolSet::all(),
-        ip_restrictions: Vec::new(),
-        max_logins: None,
-        expires: None,
-        texts: BTreeMap::new(),
-        keys: Vec::new(),
-    }
+    Account::empty(UserName::new("alice").unwrap(), Epoch(1))
 }
 
 fn path(text: &str) -> VPath {

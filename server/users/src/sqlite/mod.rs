@@ -145,7 +145,7 @@ impl Directory for SqliteDirectory {
     async fn create(&self, name: &UserName, change: AccountChange) -> Result<(), DirectoryError> {
         // It begins anywhere, so that a user made anew under an old name has not an epoch that old sessions remember.
         let start = random::bytes::<8>().map_err(|error| DirectoryError::Store(error.into()))?;
-        let mut account = change::empty_account(name, Epoch(u64::from_be_bytes(*start) >> 12));
+        let mut account = Account::empty(name.clone(), Epoch(u64::from_be_bytes(*start) >> 12));
         change::apply(&mut account, change)?;
         let mut transaction = self.begin().await?;
         let inserted =
@@ -542,7 +542,10 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-const SCHEMA: Schema = Schema { room: "users", steps: &[include_str!("schema/0001_accounts.sql")] };
+const SCHEMA: Schema = Schema {
+    room: "users",
+    steps: &[include_str!("schema/0001_accounts.sql"), include_str!("schema/0002_certificates.sql")],
+};
 
 const FIND: &str = "SELECT users.*, (SELECT COUNT(*) FROM recovery_codes WHERE user_name = users.name) AS recovery_codes_left \
                     FROM users WHERE name = $1";

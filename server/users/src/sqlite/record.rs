@@ -51,6 +51,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<Account, DirectoryError> {
             .collect::<Result<_, _>>()?,
         max_logins: optional_number(row, "max_logins")?,
         expires: optional_number(row, "account_expire")?,
+        client_certificate: column(row, "client_certificate")?,
         texts: texts(&column::<String>(row, "texts")?).ok_or_else(|| damaged("texts"))?,
         keys: Vec::new(),
     })
@@ -81,7 +82,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, account: &Account) 
     sqlx::query(
         "UPDATE users SET epoch = $2, enabled = $3, admin = $4, email = $5, phone = $6, otp_auth = $7, otp_auth_on = $8, otp_auth_off = $9, \
          otp_token_timeout = $10, root = $11, mounts = $12, rules = $13, read_only = $14, quota = $15, allowed_protocols = $16, \
-         ip_restrictions = $17, max_logins = $18, account_expire = $19, texts = $20 WHERE name = $1",
+         ip_restrictions = $17, max_logins = $18, account_expire = $19, texts = $20, client_certificate = $21 WHERE name = $1",
     )
     .bind(account.name.as_str())
     .bind(signed(account.epoch.0))
@@ -103,6 +104,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, account: &Account) 
     .bind(account.max_logins.map(i64::from))
     .bind(account.expires.map(signed))
     .bind(json!(account.texts).to_string())
+    .bind(&account.client_certificate)
     .execute(connection)
     .await
     .map_err(store)?;

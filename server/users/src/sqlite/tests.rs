@@ -96,6 +96,7 @@ fn every_property() -> AccountChange {
         ip_restrictions: Some(vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
         max_logins: Field::Set(4),
         expires: Field::Set(1_900_000_000_000),
+        client_certificate: Field::Set("CN=alice,O=Example".into()),
         texts: [("dept".to_owned(), Some("R&D \"x\" {y}".to_owned()))].into(),
     }
 }
@@ -118,6 +119,7 @@ async fn every_property_of_an_account_is_kept_as_it_was_set() {
     assert_eq!(account.rules, every_property().rules.unwrap());
     assert_eq!(account.allowed_protocols.to_string(), "sftp,https");
     assert_eq!(account.ip_restrictions, every_property().ip_restrictions.unwrap());
+    assert_eq!(account.client_certificate.as_deref(), Some("CN=alice,O=Example"));
     assert_eq!(account.texts["dept"], "R&D \"x\" {y}");
 
     home.directory

@@ -24,6 +24,8 @@ use std::{
 const HOP: usize = 1024 * 1024;
 /// Dirty bytes after which write-back begins while the upload goes on, so that the sync at its end finds little to do.
 const WRITE_BACK: u64 = 16 * 1024 * 1024;
+/// What the kernel reads ahead at a time unless it is told otherwise.
+const READ_AHEAD: u64 = 128 * 1024;
 /// Files whose blocks may take a while to be freed.
 const LARGE: u64 = 64 * 1024 * 1024;
 
@@ -46,6 +48,29 @@ impl OpenFile for LocalFile {
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+
+    fn is_ready(&self, offset: u64, length: u64) -> bool {
+        match self.pace {
+            Pace::Memory => true,
+            Pace::PageCache => is_cached(&self.file, offset, length),
+            Pace::Slow => false,
+        }
+    }
+}
+
+/// Whether every part of a range is in the page cache, as far as one byte in each stretch of read-ahead tells: what the kernel
+/// reads and gives up it reads and gives up in such stretches. Past the end of the file there is nothing to wait for.
+fn is_cached(file: &OwnedFd, offset: u64, length: u64) -> bool {
+    let last = offset.saturating_add(length.saturating_sub(1));
+    let mut place = offset;
+    loop {
+        match io::preadv2(file, &mut [IoSliceMut::new(&mut [0])], place, ReadWriteFlags::NOWAIT) {
+            Ok(0) => return true,
+            Ok(_) if place >= last => return true,
+            Ok(_) => place = place.saturating_add(READ_AHEAD).min(last),
+            Err(_) => return false,
+        }
     }
 }
 
@@ -136,6 +161,15 @@ fn write_all(file: &OwnedFd, mut offset: u64, mut data: &[u8]) -> Result<(), Vfs
         }
     }
     Ok(())
+}
+
+/// Cuts or extends.
+pub(super) async fn set_len(file: &Arc<OwnedFd>, pace: Pace, length: u64) -> Result<(), VfsError> {
+    if pace != Pace::Slow {
+        return fs::ftruncate(&**file, length).map_err(|errno| broken(errno, Action::Write));
+    }
+    let file = Arc::clone(file);
+    blocking(move || fs::ftruncate(&*file, length).map_err(|errno| broken(errno, Action::Write))).await
 }
 
 /// Begins write-back while a file is being written.

@@ -16,7 +16,7 @@ use crate::{
 use errno::broken;
 use lockgate_model::VPath;
 use root::{Pace, Root};
-use rustix::fs;
+use rustix::fs::{self, OFlags};
 use std::{
     io,
     os::fd::OwnedFd,
@@ -74,6 +74,15 @@ impl LocalRoot {
     }
 }
 
+/// A folder of the host as a store for whoever keeps there what another store cannot keep: unfinished uploads. It is made, for
+/// the server's user alone, where it is missing. Blocking.
+///
+/// # Errors
+/// Those of the host.
+pub fn local_store(folder: &Path, durability: Durability) -> io::Result<Arc<dyn Backend>> {
+    Ok(Arc::new(LocalRoot::open(folder, true)?.backend(durability)))
+}
+
 /// See [`LocalRoot::downgrade`].
 pub(crate) struct WeakRoot(Weak<Root>);
 
@@ -97,7 +106,7 @@ impl Backend for Local {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { links: true, properties: true, patch: true }
+        Capabilities { links: true, properties: true, patch: true, rename: true }
     }
 
     fn resolve(&self, path: &VPath, last: LastLink) -> Result<VPath, VfsError> {
@@ -130,6 +139,10 @@ impl Backend for Local {
 
     async fn resume(&self, path: &VPath, key: &PartialKey) -> Result<Option<Box<dyn StagedFile>>, VfsError> {
         Ok(self.resume_now(path, key)?.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
+    }
+
+    async fn go_on(&self, path: &VPath, key: &PartialKey) -> Result<Option<Box<dyn StagedFile>>, VfsError> {
+        Ok(self.go_on_now(path, key)?.map(|staged| Box::new(staged) as Box<dyn StagedFile>))
     }
 
     async fn drop_partial(&self, path: &VPath, key: &PartialKey) -> Result<Option<PartialEntry>, VfsError> {
@@ -192,6 +205,16 @@ impl Backend for Local {
     async fn usage(&self, owner: u64, skip: &[FileId]) -> Result<Usage, VfsError> {
         let (local, skip) = (self.clone(), skip.to_vec());
         blocking(move || local.usage_now(owner, &skip)).await
+    }
+
+    async fn partials(&self, owner: u64) -> Result<Vec<PartialEntry>, VfsError> {
+        let local = self.clone();
+        blocking(move || local.partials_now(owner)).await
+    }
+
+    async fn sync_folder_of(&self, path: &VPath) -> Result<(), VfsError> {
+        let (folder, _) = self.root.folder_of(path, OFlags::RDONLY, Action::Write)?;
+        durable(self.durability, self.root.pace(), vec![Arc::new(folder)]).await
     }
 
     async fn sweep(&self, keep: Duration) -> Vec<PartialEntry> {

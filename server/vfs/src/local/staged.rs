@@ -28,24 +28,30 @@ use std::{
 /// Fresh names tried before giving up; one is enough unless the sweeper takes it at its birth.
 const MOST_NAMES: usize = 16;
 
-/// A staged file on local disk.
-pub(super) struct LocalStaged {
+/// A file on local disk that is being written: staged, or a committed one in place.
+pub(super) struct LocalWriter {
     root: Arc<Root>,
     durability: Durability,
     file: Arc<OwnedFd>,
+    facts: Facts,
+    write_back: WriteBack,
+    /// `None` where it is written in place.
+    stage: Option<Stage>,
+}
+
+/// Where a staged file waits for its name.
+struct Stage {
     folder: Arc<OwnedFd>,
     folder_id: FileId,
     /// The name it will have.
     target: VPath,
     /// The reserved name it has; `None` once it ended.
     name: Option<String>,
-    facts: Facts,
-    write_back: WriteBack,
 }
 
 impl Local {
     /// Begins a staged file.
-    pub(super) fn stage_now(&self, target: &VPath) -> Result<LocalStaged, VfsError> {
+    pub(super) fn stage_now(&self, target: &VPath) -> Result<LocalWriter, VfsError> {
         let (folder, _) = self.root.folder_of(target, OFlags::RDONLY, Action::Write)?;
         let said = |errno| refused(errno, Action::Write, target);
         let folder_id = stat::id(&stat::of(&folder).map_err(said)?);
@@ -64,21 +70,23 @@ impl Local {
         Err(VfsError::Interrupted)
     }
 
-    fn staged(&self, file: OwnedFd, folder: OwnedFd, folder_id: FileId, target: &VPath, name: String) -> LocalStaged {
-        LocalStaged {
+    fn staged(&self, file: OwnedFd, folder: OwnedFd, folder_id: FileId, target: &VPath, name: String) -> LocalWriter {
+        let stage = Stage { folder: Arc::new(folder), folder_id, target: target.clone(), name: Some(name) };
+        self.writer(file, Some(stage))
+    }
+
+    fn writer(&self, file: OwnedFd, stage: Option<Stage>) -> LocalWriter {
+        LocalWriter {
             root: Arc::clone(&self.root),
             durability: self.durability,
             file: Arc::new(file),
-            folder: Arc::new(folder),
-            folder_id,
-            target: target.clone(),
-            name: Some(name),
             facts: Facts::default(),
             write_back: WriteBack::default(),
+            stage,
         }
     }
 
-    /// Facts of a partial that nobody is writing to.
+    /// Facts of a partial: one that nobody is writing to, or that is gone on with in its place.
     pub(super) fn partial_now(&self, target: &VPath, key: &PartialKey) -> Result<Option<Metadata>, VfsError> {
         let (folder, _) = self.root.folder_of(target, OFlags::PATH, Action::List)?;
         match stat::at(&folder, key.file_name().as_bytes()) {
@@ -89,7 +97,23 @@ impl Local {
     }
 
     /// Makes a partial a staged file again.
-    pub(super) fn resume_now(&self, target: &VPath, key: &PartialKey) -> Result<Option<LocalStaged>, VfsError> {
+    pub(super) fn resume_now(&self, target: &VPath, key: &PartialKey) -> Result<Option<LocalWriter>, VfsError> {
+        let name = reserved::staged_name().ok_or(VfsError::Interrupted)?;
+        self.take_up(target, key, |folder, partial| fs::renameat(folder, partial, folder, name.as_str()).map(|()| name))
+    }
+
+    /// As [`Local::resume_now`], under the name that it has: the lock alone says that it is in use.
+    pub(super) fn go_on_now(&self, target: &VPath, key: &PartialKey) -> Result<Option<LocalWriter>, VfsError> {
+        self.take_up(target, key, |_, partial| Ok(partial.to_owned()))
+    }
+
+    /// Takes up a partial under the name that `name` gives it.
+    fn take_up(
+        &self,
+        target: &VPath,
+        key: &PartialKey,
+        name: impl FnOnce(&OwnedFd, &str) -> Result<String, Errno>,
+    ) -> Result<Option<LocalWriter>, VfsError> {
         let (folder, _) = self.root.folder_of(target, OFlags::RDONLY, Action::Write)?;
         let said = |errno| refused(errno, Action::Write, target);
         let folder_id = stat::id(&stat::of(&folder).map_err(said)?);
@@ -104,8 +128,7 @@ impl Local {
         if !claim(&file) || stat::kind(&stat::of(&file).map_err(said)?) != Some(Kind::File) {
             return Ok(None);
         }
-        let name = reserved::staged_name().ok_or(VfsError::Interrupted)?;
-        fs::renameat(&folder, partial.as_str(), &folder, name.as_str()).map_err(said)?;
+        let name = name(&folder, &partial).map_err(said)?;
         Ok(Some(self.staged(file, folder, folder_id, target, name)))
     }
 
@@ -125,7 +148,7 @@ impl Local {
     }
 
     /// Opens a committed file for writing in place.
-    pub(super) fn patch_now(&self, path: &VPath, append: bool) -> Result<LocalPatch, VfsError> {
+    pub(super) fn patch_now(&self, path: &VPath, append: bool) -> Result<LocalWriter, VfsError> {
         let said = |errno| refused(errno, Action::Write, path);
         let end = if append { OFlags::APPEND } else { OFlags::empty() };
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | end;
@@ -135,13 +158,7 @@ impl Local {
             Some(Kind::Folder) => return Err(VfsError::IsFolder(path.clone())),
             _ => return Err(VfsError::NotFound(path.clone())),
         }
-        Ok(LocalPatch {
-            root: Arc::clone(&self.root),
-            durability: self.durability,
-            file: Arc::new(file),
-            facts: Facts::default(),
-            write_back: WriteBack::default(),
-        })
+        Ok(self.writer(file, None))
     }
 }
 
@@ -159,7 +176,7 @@ fn entry_of(folder: &OwnedFd, name: &str, key: &PartialKey) -> Option<PartialEnt
     Some(PartialEntry { owner: key.owner_tag(), id: stat::id(&facts), bytes: stat::bytes(&facts) })
 }
 
-impl LocalStaged {
+impl Stage {
     fn said(&self, errno: Errno) -> VfsError {
         refused(errno, Action::Write, &self.target)
     }
@@ -169,17 +186,18 @@ impl LocalStaged {
     }
 
     /// Whether the folder is still the one that the path names.
-    fn folder_stays(&self) -> Result<(), VfsError> {
+    fn folder_stays(&self, root: &Root) -> Result<(), VfsError> {
         let parent = self.target.parent().unwrap_or_else(VPath::root);
-        let now = self.root.reach(&parent, OFlags::PATH | OFlags::DIRECTORY).and_then(|folder| stat::of(&folder));
+        let now = root.reach(&parent, OFlags::PATH | OFlags::DIRECTORY).and_then(|folder| stat::of(&folder));
         match now {
             Ok(facts) if stat::id(&facts) == self.folder_id => Ok(()),
             _ => Err(VfsError::NotFound(parent)),
         }
     }
 
-    fn publish_now(&mut self, overwrite: Overwrite) -> Result<Published, VfsError> {
-        self.folder_stays()?;
+    /// Renames over the target; the bytes of the file that was there.
+    fn publish(&mut self, root: &Root, overwrite: Overwrite) -> Result<Option<u64>, VfsError> {
+        self.folder_stays(root)?;
         let name = self.name.clone().ok_or(VfsError::Interrupted)?;
         let held = {
             let target = self.target_name();
@@ -205,33 +223,43 @@ impl LocalStaged {
             held
         };
         self.name = None;
-        let facts = stat::of(&*self.file).map_err(|errno| self.said(errno))?;
-        let metadata = stat::metadata(&facts).ok_or(VfsError::Interrupted)?;
-        let replaced = held.map(|(old, facts)| {
+        Ok(held.map(|(old, facts)| {
             let bytes = stat::bytes(&facts);
             file::close_elsewhere(old, bytes);
             bytes
-        });
-        Ok(Published { metadata, replaced })
+        }))
     }
 
-    fn inherit(&self) {
+    /// Takes over mode, owner and extended attributes of the file that will be replaced.
+    fn inherit(&self, file: &OwnedFd) {
         // Where the old file cannot be read its mode and owner stay behind, as they would on any server without the right to.
         let flags = stat::READ | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Ok(old) = fs::openat(&*self.folder, self.target_name(), flags, Mode::empty())
             && stat::of(&old).is_ok_and(|facts| stat::kind(&facts) == Some(Kind::File))
         {
-            let _ = stat::inherit(&old, &self.file);
+            let _ = stat::inherit(&old, file);
         }
     }
 
-    fn unlink(&mut self) {
+    fn keep(&mut self, file: &OwnedFd, key: &PartialKey, length: u64) -> Option<Kept> {
+        let partial = key.file_name();
+        fs::ftruncate(file, length).ok()?;
+        let _guard = guard(self.folder_id, partial.as_bytes());
+        let replaced = entry_of(&self.folder, &partial, key);
+        fs::renameat(&*self.folder, self.name.as_deref()?, &*self.folder, partial.as_str()).ok()?;
+        self.name = None;
+        // Others may hold the file for a moment longer, for its write-back; whoever goes on with it need not wait for that.
+        let _ = fs::flock(file, FlockOperation::Unlock);
+        Some(Kept { partial: entry_of(&self.folder, &partial, key)?, replaced })
+    }
+
+    fn unlink(&mut self, file: &OwnedFd) {
         if let Some(name) = self.name.take() {
             let _ = fs::unlinkat(&*self.folder, name.as_str(), AtFlags::empty());
             // The blocks go with the last descriptor: not here, when they are many.
-            if let Ok(facts) = stat::of(&*self.file)
+            if let Ok(facts) = stat::of(file)
                 && file::is_large(stat::bytes(&facts))
-                && let Ok(hold) = self.file.try_clone()
+                && let Ok(hold) = file.try_clone()
             {
                 file::close_elsewhere(hold, stat::bytes(&facts));
             }
@@ -264,7 +292,7 @@ pub(super) fn rename_to_new(from: &OwnedFd, old: &[u8], to: &OwnedFd, new: &[u8]
 }
 
 #[async_trait::async_trait]
-impl StagedFile for LocalStaged {
+impl StagedFile for LocalWriter {
     async fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), VfsError> {
         file::write_at(&self.file, self.root.pace(), offset, data).await?;
         self.wrote(offset, data.len() as u64);
@@ -282,101 +310,7 @@ impl StagedFile for LocalStaged {
     }
 
     async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
-        fs::ftruncate(&*self.file, length).map_err(|errno| broken(errno, Action::Write))
-    }
-
-    fn metadata(&self) -> Result<Metadata, VfsError> {
-        let facts = stat::of(&*self.file).map_err(|errno| self.said(errno))?;
-        stat::metadata(&facts).ok_or(VfsError::Interrupted)
-    }
-
-    fn set_facts(&mut self, facts: Facts) {
-        self.facts = self.facts.then(facts);
-    }
-
-    async fn sync(&mut self) -> Result<(), VfsError> {
-        sync_data(&self.file, self.root.pace()).await
-    }
-
-    async fn settle(&mut self) -> Result<(), VfsError> {
-        self.inherit();
-        stat::apply(&self.file, self.facts).map_err(|errno| self.said(errno))?;
-        if self.durability == Durability::Full {
-            sync_data(&self.file, self.root.pace()).await?;
-        }
-        Ok(())
-    }
-
-    async fn publish(mut self: Box<Self>, overwrite: Overwrite) -> Result<Published, VfsError> {
-        let published = self.publish_now(overwrite)?;
-        durable(self.durability, self.root.pace(), vec![Arc::clone(&self.folder)]).await?;
-        Ok(published)
-    }
-
-    fn keep(mut self: Box<Self>, key: &PartialKey, length: u64) -> Option<Kept> {
-        let partial = key.file_name();
-        fs::ftruncate(&*self.file, length).ok()?;
-        let _guard = guard(self.folder_id, partial.as_bytes());
-        let replaced = entry_of(&self.folder, &partial, key);
-        fs::renameat(&*self.folder, self.name.as_deref()?, &*self.folder, partial.as_str()).ok()?;
-        self.name = None;
-        Some(Kept { partial: entry_of(&self.folder, &partial, key)?, replaced })
-    }
-
-    fn discard(mut self: Box<Self>) {
-        self.unlink();
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
-    }
-}
-
-impl Drop for LocalStaged {
-    fn drop(&mut self) {
-        self.unlink();
-    }
-}
-
-/// Data on the disk, and of the facts what is needed to read it back. At most [`super::SYNCS`] at a time.
-async fn sync_data(file: &Arc<OwnedFd>, pace: Pace) -> Result<(), VfsError> {
-    if pace == Pace::Memory {
-        return Ok(());
-    }
-    let _place = super::SYNCS.acquire().await.map_err(|_| VfsError::Interrupted)?;
-    let file = Arc::clone(file);
-    blocking(move || fs::fdatasync(&*file).map_err(|errno| broken(errno, Action::Write))).await
-}
-
-/// A committed file being written in place.
-pub(super) struct LocalPatch {
-    root: Arc<Root>,
-    durability: Durability,
-    file: Arc<OwnedFd>,
-    facts: Facts,
-    write_back: WriteBack,
-}
-
-#[async_trait::async_trait]
-impl StagedFile for LocalPatch {
-    async fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), VfsError> {
-        file::write_at(&self.file, self.root.pace(), offset, data).await?;
-        self.wrote(offset, data.len() as u64);
-        Ok(())
-    }
-
-    fn wrote(&mut self, offset: u64, length: u64) {
-        if self.durability == Durability::Full && self.root.pace() != Pace::Memory {
-            self.write_back.wrote(&self.file, offset, length);
-        }
-    }
-
-    async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {
-        file::read_at(&self.file, self.root.pace(), offset, buffer, None).await
-    }
-
-    async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
-        fs::ftruncate(&*self.file, length).map_err(|errno| broken(errno, Action::Write))
+        file::set_len(&self.file, self.root.pace(), length).await
     }
 
     fn metadata(&self) -> Result<Metadata, VfsError> {
@@ -393,20 +327,34 @@ impl StagedFile for LocalPatch {
     }
 
     async fn settle(&mut self) -> Result<(), VfsError> {
-        stat::apply(&self.file, self.facts).map_err(|errno| broken(errno, Action::SetFacts))?;
+        if let Some(stage) = &self.stage {
+            stage.inherit(&self.file);
+        }
+        stat::apply(&self.file, self.facts).map_err(|errno| match &self.stage {
+            Some(stage) => stage.said(errno),
+            None => broken(errno, Action::SetFacts),
+        })?;
         if self.durability == Durability::Full {
             sync_data(&self.file, self.root.pace()).await?;
         }
         Ok(())
     }
 
-    async fn publish(self: Box<Self>, _overwrite: Overwrite) -> Result<Published, VfsError> {
+    async fn publish(mut self: Box<Self>, overwrite: Overwrite) -> Result<Published, VfsError> {
+        let Some(stage) = &mut self.stage else {
+            let metadata = self.metadata()?;
+            return Ok(Published { replaced: Some(metadata.size), metadata });
+        };
+        let replaced = stage.publish(&self.root, overwrite)?;
+        let folder = Arc::clone(&stage.folder);
         let metadata = self.metadata()?;
-        Ok(Published { replaced: Some(metadata.size), metadata })
+        durable(self.durability, self.root.pace(), vec![folder]).await?;
+        Ok(Published { metadata, replaced })
     }
 
-    fn keep(self: Box<Self>, _key: &PartialKey, _length: u64) -> Option<Kept> {
-        None
+    fn keep(mut self: Box<Self>, key: &PartialKey, length: u64) -> Option<Kept> {
+        let file = Arc::clone(&self.file);
+        self.stage.as_mut()?.keep(&file, key, length)
     }
 
     fn discard(self: Box<Self>) {}
@@ -414,4 +362,26 @@ impl StagedFile for LocalPatch {
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
     }
+
+    fn is_quick(&self) -> bool {
+        self.root.pace() != Pace::Slow
+    }
+}
+
+impl Drop for LocalWriter {
+    fn drop(&mut self) {
+        if let Some(stage) = &mut self.stage {
+            stage.unlink(&self.file);
+        }
+    }
+}
+
+/// Data on the disk, and of the facts what is needed to read it back. At most [`super::SYNCS`] at a time.
+async fn sync_data(file: &Arc<OwnedFd>, pace: Pace) -> Result<(), VfsError> {
+    if pace == Pace::Memory {
+        return Ok(());
+    }
+    let _place = super::SYNCS.acquire().await.map_err(|_| VfsError::Interrupted)?;
+    let file = Arc::clone(file);
+    blocking(move || fs::fdatasync(&*file).map_err(|errno| broken(errno, Action::Write))).await
 }

@@ -160,6 +160,24 @@ impl Visitor for Count<'_> {
     }
 }
 
+/// Looks at no other name, so that a large tree costs little more than reading its folders.
+struct Partials {
+    owner: u64,
+    found: Vec<PartialEntry>,
+}
+
+impl Visitor for Partials {
+    fn name(&mut self, folder: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+        if litter(name) == Some(Litter::Partial(self.owner))
+            && let Ok(facts) = stat::at(folder, name)
+        {
+            let (id, bytes) = (stat::id(&facts), stat::bytes(&facts));
+            self.found.push(PartialEntry { owner: self.owner, id, bytes });
+        }
+        Ok(())
+    }
+}
+
 struct Sweep {
     keep: Duration,
     removed: Vec<PartialEntry>,
@@ -256,6 +274,15 @@ impl Local {
         let mut count = Count { owner, skip: &skip, usage: Usage::default() };
         walk(&top, self.root.whole_paths(), &mut count).map_err(said)?;
         Ok(count.usage)
+    }
+
+    /// Blocking.
+    pub(super) fn partials_now(&self, owner: u64) -> Result<Vec<PartialEntry>, VfsError> {
+        let said = |errno| refused(errno, Action::List, &VPath::root());
+        let top = self.root.reach(&VPath::root(), OFlags::RDONLY | OFlags::DIRECTORY).map_err(said)?;
+        let mut partials = Partials { owner, found: Vec::new() };
+        walk(&top, self.root.whole_paths(), &mut partials).map_err(said)?;
+        Ok(partials.found)
     }
 
     /// Blocking.

@@ -61,6 +61,21 @@ async fn a_store_without_descriptors_links_or_patches_serves_all_else() {
 }
 
 #[tokio::test]
+async fn a_source_that_a_store_is_registered_under_is_that_store() {
+    let house = House::new();
+    house.storage.register("cloud".into(), Arc::new(MemoryStore::default()));
+    let registered = crate::MountSpec { source: "cloud".into(), ..house.mount("/cloud", "unused") };
+    let tree = TreeSpec { mounts: vec![house.mount("/", "root"), registered], ..house.tree("alice") };
+    let alice = house.storage.open(tree.clone(), "one".into()).await.unwrap();
+    alice.store("/cloud/f", b"12345").await.unwrap();
+    drop(alice.begin_upload("/cloud/g", CREATE, b"12").await);
+    house.storage.sweep(&["cloud".into()]).await;
+    let again = house.storage.open(tree, "two".into()).await.unwrap();
+    assert_eq!((again.fetch("/cloud/f").await.unwrap(), house.bytes("f")), (b"12345".to_vec(), None));
+    assert_eq!(again.size("/cloud/g").await.unwrap(), 2, "what is young is not swept");
+}
+
+#[tokio::test]
 async fn a_file_moves_between_two_kinds_of_store_and_a_folder_does_not() {
     let house = House::new();
     let local = Arc::new(LocalRoot::open(&house.root(), false).unwrap().backend(Durability::Full));
@@ -80,6 +95,22 @@ async fn a_file_moves_between_two_kinds_of_store_and_a_folder_does_not() {
         Err(VfsError::Impossible { .. })
     ));
     assert_eq!(house.used_or_zero("alice"), 5);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_cut_and_on_the_disk_with_its_name_before_anybody_is_told_so() {
+    let house = House::new();
+    let store = MemoryStore::default();
+    let alice = house.storage.open_on(house.tree("alice"), vec![Arc::new(store.clone())], "s".into()).await.unwrap();
+    let mut upload = alice.create_ticketed(&path("/f"), "url-1", OnAbort::Discard).await.unwrap();
+    upload.write_at(0, b"123").await.unwrap();
+    upload.write_at(100, b"far ahead").await.unwrap();
+    assert_eq!(upload.keep().await.unwrap(), 3);
+    assert_eq!(store.done(), ["cut", "sync", "keep", "sync folder"]);
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    upload.write_at(3, b"4").await.unwrap();
+    assert_eq!(upload.keep().await.unwrap(), 4);
+    assert_eq!(store.done(), ["sync", "keep", "sync folder"]);
 }
 
 #[tokio::test]
@@ -118,6 +149,37 @@ async fn bytes_spliced_into_an_upload_are_announced_before_and_after() {
     assert!(matches!(upload.grow(5, 6), Err(VfsError::OverQuota { .. })));
     drop(upload);
     assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (5, 5));
+}
+
+#[tokio::test]
+async fn a_door_gets_a_descriptor_only_where_using_it_waits_for_nothing() {
+    const MIB: u64 = 1 << 20;
+    let house = House::new();
+    for (root, quick) in
+        [(LocalRoot::open(&house.root(), false).unwrap(), true), (LocalRoot::open_slow(&house.root()).unwrap(), false)]
+    {
+        let backend = Arc::new(root.backend(Durability::Full));
+        let alice = house.storage.open_on(house.tree("alice"), vec![backend], "s".into()).await.unwrap();
+        let mut upload = alice.create(&path("/f"), CREATE, OnAbort::Discard).await.unwrap();
+        assert_eq!(upload.descriptor().is_some(), quick);
+        upload.write_at(0, &vec![7; 3 << 20]).await.unwrap();
+        upload.commit().await.unwrap();
+        let reader = alice.open(&path("/f")).await.unwrap();
+        assert_eq!(reader.ready(0, 4 * MIB).is_some(), quick);
+        if !quick {
+            continue;
+        }
+        // A hole in the page cache, where the file system under the tests lets one be made and tells of it.
+        let file = reader.descriptor().unwrap();
+        rustix::fs::fadvise(file, MIB, std::num::NonZeroU64::new(MIB), rustix::fs::Advice::DontNeed).unwrap();
+        let mut byte = [0];
+        let mut place = [std::io::IoSliceMut::new(&mut byte)];
+        let middle = rustix::io::preadv2(file, &mut place, MIB + MIB / 2, rustix::io::ReadWriteFlags::NOWAIT);
+        if middle == Err(rustix::io::Errno::AGAIN) {
+            assert!(reader.ready(0, 3 * MIB).is_none());
+        }
+        assert!(reader.ready(0, MIB).is_some() && reader.ready(2 * MIB, 2 * MIB).is_some());
+    }
 }
 
 /// What doors do in tasks of their own must be able to move between threads; that it can is checked by the compiler.

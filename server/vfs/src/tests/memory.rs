@@ -20,6 +20,8 @@ struct Disk {
     nodes: BTreeMap<VPath, Node>,
     partials: BTreeMap<(VPath, String), (u64, Node)>,
     last: u64,
+    /// What was done to put partials on the disk, in order.
+    done: Vec<&'static str>,
 }
 
 #[derive(Clone)]
@@ -102,6 +104,10 @@ impl MemoryStore {
         self.0.lock().unwrap()
     }
 
+    pub(super) fn done(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.disk().done)
+    }
+
     fn staged(&self, path: &VPath, bytes: Vec<u8>, id: u64) -> Box<dyn StagedFile> {
         let folder = self.disk().parent(path).unwrap();
         Box::new(Staged { store: self.clone(), path: path.clone(), folder, bytes, id, facts: Facts::default() })
@@ -138,6 +144,7 @@ impl StagedFile for Staged {
     }
 
     async fn set_len(&mut self, length: u64) -> Result<(), VfsError> {
+        self.store.disk().done.push("cut");
         self.bytes.resize(usize::try_from(length).unwrap(), 0);
         Ok(())
     }
@@ -151,6 +158,7 @@ impl StagedFile for Staged {
     }
 
     async fn sync(&mut self) -> Result<(), VfsError> {
+        self.store.disk().done.push("sync");
         Ok(())
     }
 
@@ -181,6 +189,7 @@ impl StagedFile for Staged {
     fn keep(mut self: Box<Self>, key: &PartialKey, length: u64) -> Option<Kept> {
         self.bytes.truncate(usize::try_from(length).ok()?);
         let mut disk = self.store.disk();
+        disk.done.push("keep");
         let node = Node { id: self.id, bytes: Some(Arc::new(self.bytes.clone())), facts: Facts::default() };
         let held = (key.owner_tag(), node);
         let partial = entry(&held);
@@ -221,7 +230,7 @@ impl Backend for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { links: false, properties: false, patch: false }
+        Capabilities { links: false, properties: false, patch: false, rename: true }
     }
 
     fn resolve(&self, path: &VPath, _last: LastLink) -> Result<VPath, VfsError> {
@@ -380,6 +389,11 @@ impl Backend for MemoryStore {
         let bytes = disk.nodes.iter().filter(|(path, _)| !skipped(path)).map(|(_, node)| node.len()).sum();
         let partials = disk.partials.values().filter(|(tag, _)| *tag == owner).map(entry).collect();
         Ok(Usage { bytes, partials })
+    }
+
+    async fn sync_folder_of(&self, _path: &VPath) -> Result<(), VfsError> {
+        self.disk().done.push("sync folder");
+        Ok(())
     }
 
     async fn sweep(&self, keep: Duration) -> Vec<PartialEntry> {

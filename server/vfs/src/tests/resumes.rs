@@ -283,7 +283,7 @@ async fn two_appends_at_once_lose_nothing() {
 async fn an_upload_kept_under_a_ticket_is_never_reachable_by_its_name() {
     let mut house = House::new();
     let alice = house.alice().await;
-    let mut upload = alice.create_ticketed(&path("/f"), "url-1").await.unwrap();
+    let mut upload = alice.create_ticketed(&path("/f"), "url-1", OnAbort::Keep).await.unwrap();
     upload.write_at(0, b"123").await.unwrap();
     drop(upload);
     assert!(matches!(alice.size("/f").await, Err(VfsError::NotFound(_))));
@@ -295,9 +295,136 @@ async fn an_upload_kept_under_a_ticket_is_never_reachable_by_its_name() {
     upload.write_at(3, b"4").await.unwrap();
     upload.commit().await.unwrap();
     assert_eq!(house.bytes("f").unwrap(), b"1234");
-    let mut upload = alice.create_ticketed(&path("/g"), "url-3").await.unwrap();
+    let mut upload = alice.create_ticketed(&path("/g"), "url-3", OnAbort::Keep).await.unwrap();
     upload.write_at(0, b"123").await.unwrap();
     drop(upload);
     alice.drop_ticketed(&path("/g"), "url-3").await.unwrap();
     assert_eq!(house.litter(""), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_upload_kept_under_a_ticket_is_there_also_while_it_is_empty() {
+    let mut house = House::new();
+    let alice = house.alice().await;
+    let upload = alice.create_ticketed(&path("/f"), "url-1", OnAbort::Discard).await.unwrap();
+    assert_eq!(upload.keep().await.unwrap(), 0);
+    house.restart(DAY);
+    let alice = house.alice().await;
+    assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 0);
+    alice.resume_ticketed(&path("/f"), "url-1").await.unwrap().commit().await.unwrap();
+    assert_eq!(house.bytes("f").unwrap(), b"");
+    drop(alice.create_ticketed(&path("/g"), "url-2", OnAbort::Discard).await.unwrap());
+    assert!(alice.ticketed(&path("/g"), "url-2").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_came_of_an_upload_with_a_ticket_stays_in_its_place_while_somebody_goes_on_with_it() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 10).await;
+    let mut upload = alice.create_ticketed(&path("/f"), "url-1", OnAbort::Keep).await.unwrap();
+    upload.write_at(0, b"123").await.unwrap();
+    upload.keep().await.unwrap();
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    upload.write_at(3, b"4").await.unwrap();
+    assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 4);
+    assert!(matches!(alice.resume_ticketed(&path("/f"), "url-1").await, Err(VfsError::NotFound(_))));
+    assert!(matches!(alice.size("/f").await, Err(VfsError::NotFound(_))));
+    House::with(Durability::Full, Duration::ZERO).storage.sweep(&[house.root()]).await;
+    assert_eq!(upload.keep().await.unwrap(), 4);
+    assert_eq!(house.used("alice"), 4);
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    assert!(matches!(upload.write_at(4, b"5678901").await, Err(VfsError::OverQuota { .. })));
+    alice.drop_ticketed(&path("/f"), "url-1").await.unwrap();
+    assert!(upload.keep().await.is_err(), "it was dropped meanwhile");
+    assert_eq!((house.used("alice"), house.litter("")), (0, Vec::<String>::new()));
+}
+
+#[tokio::test]
+async fn an_upload_with_a_ticket_takes_the_place_of_the_partial_of_its_name_at_its_commit() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 10).await;
+    let mut upload = alice.create(&path("/f"), Intent::Create, OnAbort::Keep).await.unwrap();
+    upload.write_at(0, b"named").await.unwrap();
+    drop(upload);
+    alice.create_ticketed(&path("/f"), "url-1", OnAbort::Keep).await.unwrap().keep().await.unwrap();
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    upload.write_at(0, b"12345678").await.unwrap();
+    assert_eq!(alice.size("/f").await.unwrap(), 5);
+    upload.commit().await.unwrap();
+    assert_eq!((house.used("alice"), house.litter("")), (8, Vec::<String>::new()));
+}
+
+#[tokio::test]
+async fn on_a_full_disk_only_what_came_since_is_given_back() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 100).await;
+    let mut fresh = alice.begin_upload("/f", CREATE, b"12345").await;
+    fresh.broke(VfsError::NoSpace);
+    drop(fresh);
+    assert_eq!((house.litter("").len(), house.used("alice")), (0, 0), "of a fresh one nothing was acknowledged");
+    drop(alice.begin_upload("/f", CREATE, b"12345").await);
+    for intent in [patch(5), APPEND, UNKNOWN] {
+        let mut upload = alice.begin_upload("/f", intent, b"678").await;
+        upload.broke(VfsError::NoSpace);
+        drop(upload);
+        assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (5, 5), "{intent:?}");
+    }
+    let mut upload = alice.create(&path("/f"), UNKNOWN, OnAbort::Keep).await.unwrap();
+    upload.set_len(4).await.unwrap();
+    upload.broke(VfsError::NoSpace);
+    drop(upload);
+    assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (4, 4), "what the client cut stays cut");
+    alice.begin_upload("/f", patch(4), b"5").await.commit().await.unwrap();
+    assert_eq!(house.bytes("f").unwrap(), b"12345");
+}
+
+#[tokio::test]
+async fn on_a_full_disk_an_upload_with_a_ticket_has_what_was_acknowledged_last() {
+    let house = House::new();
+    let alice = house.with_quota("alice", 100).await;
+    alice.create_ticketed(&path("/f"), "url-1", OnAbort::Discard).await.unwrap().keep().await.unwrap();
+    for keeps in [true, false] {
+        let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+        upload.write_at(0, b"123").await.unwrap();
+        upload.broke(VfsError::NoSpace);
+        if keeps {
+            assert_eq!(upload.keep().await.unwrap(), 0);
+        } else {
+            drop(upload);
+        }
+        assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 0);
+    }
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    upload.write_at(0, b"123").await.unwrap();
+    upload.keep().await.unwrap();
+    let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    upload.write_at(3, b"456").await.unwrap();
+    upload.broke(VfsError::NoSpace);
+    drop(upload);
+    assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 3);
+    assert_eq!((house.used("alice"), alice.unfinished(10).await.unwrap()), (3, 1));
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_counted_by_what_the_stores_have_also_after_a_restart() {
+    let mut house = House::new();
+    let alice = house.alice().await;
+    drop(alice.begin_upload("/named", CREATE, b"12").await);
+    drop(house.session("bob", "2").await.begin_upload("/named", CREATE, b"12").await);
+    assert_eq!(alice.unfinished(10).await.unwrap(), 1);
+    for ticket in ["url-1", "url-2", "url-3"] {
+        let upload = alice.create_ticketed(&path("/f"), ticket, OnAbort::Discard).await.unwrap();
+        upload.keep().await.unwrap();
+    }
+    assert_eq!(alice.unfinished(10).await.unwrap(), 4);
+    house.restart(DAY);
+    let alice = house.alice().await;
+    let upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    assert_eq!(alice.unfinished(10).await.unwrap(), 4, "one that is gone on with is unfinished");
+    upload.commit().await.unwrap();
+    alice.drop_ticketed(&path("/f"), "url-2").await.unwrap();
+    drop(alice.create_ticketed(&path("/f"), "url-4", OnAbort::Discard).await.unwrap());
+    assert_eq!(alice.unfinished(10).await.unwrap(), 2);
+    alice.remove_file(&path("/named")).await.unwrap();
+    assert_eq!(alice.unfinished(10).await.unwrap(), 1);
 }

@@ -11,6 +11,7 @@ use crate::{
     testing::{Folder, alice, all_rights},
     work::Work,
 };
+use lockgate_access::Activity;
 use lockgate_model::Permissions;
 use lockgate_net::StopSource;
 use std::path::PathBuf;
@@ -137,6 +138,7 @@ pub(super) struct Client {
     pub(super) pipe: Pipe,
     pub(super) stop: StopSource,
     pub(super) work: Work,
+    pub(super) activity: Activity,
     folder: Folder,
     next: u32,
 }
@@ -153,21 +155,38 @@ impl Client {
         let folder = Folder::new();
         let (stop, work) = (StopSource::new(), Work::none());
         let vfs = folder.view(rights, "one").await;
-        let engine = Engine::new(vfs, alice(), work.clone(), stop.listener(), CancellationToken::new());
-        Self { engine, pipe: Pipe { window, waiting: Vec::new(), arrived: Vec::new() }, stop, work, folder, next: 0 }
+        let activity = Activity::default();
+        let engine =
+            Engine::new(vfs, alice(), activity.clone(), work.clone(), stop.listener(), CancellationToken::new());
+        let pipe = Pipe { window, waiting: Vec::new(), arrived: Vec::new() };
+        Self { engine, pipe, stop, work, activity, folder, next: 0 }
     }
 
     /// The same user in another session, over the same store.
     pub(super) async fn reconnect(&mut self) {
         let vfs = self.folder.view(all_rights(), "two").await;
-        self.engine = Engine::new(vfs, alice(), self.work.clone(), self.stop.listener(), CancellationToken::new());
+        self.engine = Engine::new(
+            vfs,
+            alice(),
+            Activity::default(),
+            self.work.clone(),
+            self.stop.listener(),
+            CancellationToken::new(),
+        );
         self.hello().await;
     }
 
     /// A second channel of the session in place of the first, which is given back.
     pub(super) async fn another_channel(&mut self) -> Engine {
         let vfs = self.folder.view(all_rights(), "one").await;
-        let engine = Engine::new(vfs, alice(), self.work.clone(), self.stop.listener(), CancellationToken::new());
+        let engine = Engine::new(
+            vfs,
+            alice(),
+            Activity::default(),
+            self.work.clone(),
+            self.stop.listener(),
+            CancellationToken::new(),
+        );
         let first = std::mem::replace(&mut self.engine, engine);
         self.hello().await;
         first

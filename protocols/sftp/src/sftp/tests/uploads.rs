@@ -16,6 +16,22 @@ async fn an_upload_is_under_its_name_only_when_it_was_closed() {
 }
 
 #[tokio::test]
+async fn what_is_done_with_an_open_file_is_told_until_it_is_closed() {
+    let mut client = Client::new().await;
+    let handle = client.open("/a", PUT | CREATE).await.handle();
+    assert!(client.write(&handle, 0, b"12345").await.is_ok());
+    let told = client.activity.view();
+    assert_eq!((told.doing.as_deref(), told.bytes), (Some("WRITE /a"), 5));
+    assert!(client.close(&handle).await.is_ok());
+    let handle = client.open("/a", READ).await.handle();
+    assert_eq!(client.read(&handle, 1, 100).await, Reply::Data(b"2345".into()));
+    let told = client.activity.view();
+    assert_eq!((told.doing.as_deref(), told.bytes), (Some("READ /a"), 9));
+    assert!(client.close(&handle).await.is_ok());
+    assert_eq!(client.activity.view().doing, None);
+}
+
+#[tokio::test]
 async fn a_channel_that_ends_without_close_leaves_the_old_file_and_a_partial_to_go_on_with() {
     let mut client = Client::new().await;
     let handle = client.open("/a", PUT | CREATE | TRUNCATE).await.handle();
