@@ -7,13 +7,16 @@ HOME_OF := $(if $(LOCKGATE_HOME),--home $(LOCKGATE_HOME),)
 # The documentation is for those who change the code: there, links to private items are links to follow.
 DOC_LINTS := -D warnings -A rustdoc::private_intra_doc_links
 
-.PHONY: run build test check bench fmt setup help
+.PHONY: run build test check bench crash fmt setup help fuzz differential
 
 help:
 	@echo "make run     build and start a server (LOCKGATE_HOME=DIR chooses where it keeps its files)"
 	@echo "make test    every test, with real clients and servers"
 	@echo "make check   formatting, lints, layers, licences and advisories, documentation"
 	@echo "make bench   compare with other servers, side by side"
+	@echo "make crash   kill the server and cut its power in the middle of uploads, 1,000 times (ROUNDS=N)"
+	@echo "make fuzz    any bytes at the parsers and at whole sessions, each target for FUZZ_SECONDS (60)"
+	@echo "make differential  ten thousand FTP sessions, compared with libunftp and vsftpd (SESSIONS=N)"
 
 need-cargo:
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (rustup.rs), then run make again"; exit 1; }
@@ -38,6 +41,17 @@ check: need-cargo
 	$(CARGO) test --locked -p lockgate-tests --test layers
 	@tests/advisories
 	RUSTDOCFLAGS="$(DOC_LINTS)" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+# A thousand kills and five hundred power cuts in the middle of uploads over every door; about an hour.
+crash: need-cargo setup
+	LOCKGATE_CRASH_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked -p lockgate-tests --test e2e -- rules::crash
+
+fuzz: need-cargo
+	fuzz/run
+
+# Half an hour on two cores.
+differential: need-cargo setup
+	tests/differential
 
 bench: build setup
 	tests/bench/run

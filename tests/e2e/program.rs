@@ -61,9 +61,10 @@ pub fn clean_command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The caller's path, and where Debian keeps servers.
+/// The caller's path, where Debian keeps servers, and where `tests/setup` keeps what Debian no longer has.
 fn search_path() -> String {
-    format!("{}:/usr/sbin:/sbin", env::var("PATH").unwrap_or_default())
+    let old = sources().join("target/old-clients/usr/bin");
+    format!("{}:/usr/sbin:/sbin:{}", env::var("PATH").unwrap_or_default(), old.display())
 }
 
 /// What a command came to.

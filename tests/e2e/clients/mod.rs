@@ -6,13 +6,14 @@
 
 pub mod extra;
 mod ftp;
+pub mod ftp_clients;
 mod sftp;
 mod web;
 mod webdav;
 
 pub use ftp::Ftp;
 pub use sftp::{Method, OpenSsh};
-pub use web::{Browser, Web};
+pub use web::{Answer, Browser, Web};
 pub use webdav::WebDav;
 
 use crate::{

@@ -36,6 +36,12 @@ impl Answer {
         matches!(self.status, 401 | 403 | 429)
     }
 
+    /// The value of a header, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let mut pairs = self.head.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    }
+
     fn told(&self) -> String {
         format!("{} {}{}", self.status, self.head, self.body)
     }

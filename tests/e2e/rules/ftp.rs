@@ -16,7 +16,13 @@ pub struct Control(BufReader<TcpStream>);
 impl Control {
     /// Connects, and takes the greeting.
     pub fn open(house: &House) -> Self {
-        let stream = TcpStream::connect(house.door("ftp")).unwrap();
+        Self::through(house, "")
+    }
+
+    /// The same with a header in front, as a proxy puts it there.
+    fn through(house: &House, header: &str) -> Self {
+        let mut stream = TcpStream::connect(house.door("ftp")).unwrap();
+        stream.write_all(header.as_bytes()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut control = Self(BufReader::new(stream));
         assert!(control.reply().starts_with("220"));
@@ -66,6 +72,33 @@ fn the_code_after_the_password_works_line_by_line() {
     assert!(reply.starts_with("230"), "{reply}");
     let reply = control.say("PWD");
     assert!(reply.starts_with("257") && reply.contains("\"/\""), "{reply}");
+}
+
+#[test]
+fn behind_a_proxy_the_clients_own_address_counts_on_both_connections() {
+    let house = House::open_with(&[
+        ("server_list[0].proxy_protocol", "127.0.0.1"),
+        ("server_list[0].server_ip", "198.51.100.7, 203.0.113.0/24=192.0.2.9"),
+        ("ftp_welcome_message", "Welcome {client_ip}"),
+        ("ftp_login_message", "Hello {user_name}"),
+    ]);
+    let user = house.newcomer("behind").add();
+    let header = "PROXY TCP4 203.0.113.7 192.0.2.9 5000 21\r\n";
+    let mut control = Control::through(&house, header);
+    assert!(control.say(&format!("USER {}", user.name)).starts_with("331"));
+    assert_eq!(control.say(&format!("PASS {}", user.password)), "230 Hello behind\r\n");
+    let granted = house.audit().into_iter().find(|record| record["result"] == "granted").unwrap();
+    assert_eq!(granted["address"], "203.0.113.7");
+    let told = control.say("PASV");
+    let numbers = told.split(['(', ')']).nth(1).unwrap();
+    let (high, low) = numbers.strip_prefix("192,0,2,9,").unwrap().split_once(',').unwrap();
+    let port = high.parse::<u16>().unwrap() * 256 + low.parse::<u16>().unwrap();
+    let mut others = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    others.write_all(b"PROXY TCP4 203.0.113.8 192.0.2.9 5000 21\r\n").unwrap();
+    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    data.write_all(header.as_bytes()).unwrap();
+    assert!(control.say("NLST").starts_with("150"));
+    assert!(control.reply().starts_with("226"));
 }
 
 #[test]

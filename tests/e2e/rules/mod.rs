@@ -1,11 +1,14 @@
 //! The rules, by topic.
 
 mod app_passwords;
+mod certificates;
+mod crash;
 mod due;
 mod durability;
 mod email;
 mod files;
 mod ftp;
+mod ftp_clients;
 mod guessing;
 mod likeness;
 mod plugins;
@@ -18,6 +21,7 @@ mod sms;
 mod ssh;
 mod startup;
 mod strangers;
+mod tus;
 mod web;
 mod webdav;
 

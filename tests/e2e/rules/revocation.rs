@@ -5,10 +5,12 @@ use crate::{
     house::{FOLLOWS_WITHIN, House},
     newcomer::User,
     program::{clean_command, python, sources},
+    rules::ftp::Control,
     waiting::{self, PATIENCE},
 };
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
     process::{Child, Stdio},
     time::Instant,
 };
@@ -96,4 +98,35 @@ fn a_session_that_is_killed_by_an_administrator_is_over() {
         house.run(&["session", "list", "--json"]).json().as_array().is_some_and(Vec::is_empty)
     });
     assert!(empty, "{}", house.run(&["session", "list", "--json"]));
+}
+
+#[test]
+fn a_transfer_is_listed_with_what_it_is_and_ends_when_its_session_is_killed() {
+    let house = House::open();
+    let user = house.newcomer("busy").add();
+    let mut control = Control::open(&house);
+    for (line, code) in [(format!("USER {}", user.name), "331"), (format!("PASS {}", user.password), "230")] {
+        let reply = control.say(&line);
+        assert!(reply.starts_with(code), "{reply}");
+    }
+    let passive = control.say("EPSV");
+    let port: u16 = passive.split('|').nth(3).and_then(|port| port.parse().ok()).expect("a port");
+    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(control.say("STOR up").starts_with("150"));
+    data.write_all(b"12345").unwrap();
+    let listed = || house.run(&["session", "list", "--json"]).json()[0].clone();
+    assert!(waiting::holds(PATIENCE, || listed()["bytes"] == 5), "{}", listed());
+    let row = listed();
+    assert_eq!((&row["doing"], &row["user"]), (&"STOR /up".into(), &"busy".into()), "{row}");
+    assert!(row["idle_s"].is_u64() && row["bytes_per_s"].is_u64() && row["since"].is_string(), "{row}");
+    let table = house.run(&["session", "list"]).to_string();
+    assert!(table.contains("STOR /up"), "{table}");
+    house.run(&["session", "kill", row["id"].as_str().unwrap_or_default()]).ok();
+    assert!(control.say("NOOP").starts_with("421"));
+    assert_eq!(house.run(&["session", "list", "--json"]).json().as_array().map(Vec::len), Some(0));
+    // Of what was not ended in order nothing is stored.
+    let mut again = Control::open(&house);
+    again.say(&format!("USER {}", user.name));
+    assert!(again.say(&format!("PASS {}", user.password)).starts_with("230"));
+    assert!(again.say("RNFR up").starts_with("550"));
 }

@@ -1,7 +1,8 @@
-//! What is particular to the REST interface: the two steps, the cookie, the token, and conditional writes.
+//! What is particular to HTTP: the two steps of the login, the cookie, the token, conditional writes, and what a client that reads
+//! files can count on.
 
 use crate::{
-    clients::{Browser, Login, Second},
+    clients::{Answer, Browser, Login, Second},
     house::House,
     newcomer::User,
     program::{clean_command, run_with},
@@ -261,4 +262,103 @@ fn the_web_speaks_http_2_and_a_listing_is_paged() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 25);
+}
+
+/// One request with HTTP Basic, and nothing that is remembered.
+fn by_basic(house: &House, user: &User, method: &str, path: &str, headers: &[&str]) -> Answer {
+    let login = format!("{}:{}", user.name, user.password);
+    let mut more = vec!["--user", &login];
+    more.extend(headers.iter().flat_map(|header| ["--header", header]));
+    if method == "HEAD" {
+        more.push("--head");
+    }
+    Browser::new(house, false, HOME).ask(method, path, &more)
+}
+
+/// What a reply says of the file: its headers without the time, in order.
+fn described(answer: &Answer) -> Vec<String> {
+    let lines = answer.head.lines().skip(1).map(str::to_lowercase);
+    let mut lines: Vec<_> = lines.filter(|line| !line.starts_with("date:")).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_file_is_the_same_file_under_both_of_its_addresses() {
+    let house = House::open();
+    let user = house.newcomer("reader").add();
+    let folder = house.home().join("files/reader");
+    fs::create_dir_all(folder.join("folder")).unwrap();
+    fs::write(folder.join("digits"), "0123456789").unwrap();
+    let mut tags = Vec::new();
+    for path in ["/api/v1/files/digits", "/dav/digits"] {
+        let ask = |method: &str, headers: &[&str]| by_basic(&house, &user, method, path, headers);
+        let whole = ask("GET", &[]);
+        assert_eq!((whole.status, whole.body.as_str()), (200, "0123456789"), "{path}");
+        let head = ask("HEAD", &[]);
+        assert_eq!((head.status, described(&head)), (200, described(&whole)), "{path}");
+        let tag = whole.header("etag").unwrap_or_else(|| panic!("no ETag in {}", whole.head));
+        for (range, status, place, text) in [
+            ("bytes=2-4", 206, Some("bytes 2-4/10"), "234"),
+            ("bytes=-2", 206, Some("bytes 8-9/10"), "89"),
+            ("bytes=-30", 206, Some("bytes 0-9/10"), "0123456789"),
+            ("bytes=8-99", 206, Some("bytes 8-9/10"), "89"),
+            ("bytes=0-1,2-3", 206, Some("bytes 0-3/10"), "0123"),
+            ("bytes=0-1,8-9", 200, None, "0123456789"),
+            ("lines=1-2", 200, None, "0123456789"),
+        ] {
+            let range = format!("Range: {range}");
+            let part = ask("GET", &[&range]);
+            assert_eq!((part.status, part.body.as_str()), (status, text), "{path} {range}");
+            assert_eq!(part.header("content-range").as_deref(), place, "{path} {range}");
+            assert_eq!(part.header("etag").as_deref(), Some(tag.as_str()), "{path} {range}");
+            assert_eq!(described(&ask("HEAD", &[&range])), described(&whole), "{path} {range}");
+        }
+        let outside = ask("GET", &["Range: bytes=10-"]);
+        assert_eq!((outside.status, outside.header("content-range").as_deref()), (416, Some("bytes */10")), "{path}");
+        for (value, status) in [(tag.as_str(), 206), ("\"another\"", 200)] {
+            let resumed = ask("GET", &["Range: bytes=5-", &format!("If-Range: {value}")]);
+            assert_eq!(resumed.status, status, "{path} {value}");
+        }
+        let time = whole.header("last-modified").unwrap_or_else(|| panic!("no Last-Modified in {}", whole.head));
+        for (name, value) in [("If-None-Match", &tag), ("If-Modified-Since", &time)] {
+            for method in ["GET", "HEAD"] {
+                let same = ask(method, &[&format!("{name}: {value}")]);
+                assert_eq!((same.status, same.body.as_str()), (304, ""), "{path} {method} {name}");
+                assert_eq!(same.header("etag").as_deref(), Some(tag.as_str()), "{path} {method} {name}");
+            }
+        }
+        assert_eq!(ask("GET", &["If-Match: \"another\""]).status, 412, "{path}");
+        tags.push(tag);
+    }
+    assert_eq!(tags[0], tags[1]);
+}
+
+#[test]
+fn a_method_that_does_not_fit_is_answered_with_those_that_do() {
+    let house = House::open();
+    let user = house.newcomer("wrong-way").add();
+    let folder = house.home().join("files/wrong-way");
+    fs::create_dir_all(folder.join("folder")).unwrap();
+    fs::write(folder.join("file"), "x").unwrap();
+    for (method, path, fits) in [
+        ("POST", "/api/v1/files/file", "PUT"),
+        ("PUT", "/api/v1/list/", "GET"),
+        ("DELETE", "/api/v1/me", "GET"),
+        ("BREW", "/api/v1/move", "POST"),
+        ("POST", "/", "GET"),
+        ("POST", "/healthz", "HEAD"),
+        ("GET", "/dav/folder", "PROPFIND"),
+        ("HEAD", "/dav/folder/", "PROPFIND"),
+        ("PUT", "/dav/folder", "PROPFIND"),
+        ("MKCOL", "/dav/folder", "DELETE"),
+        ("MKCOL", "/dav/file", "PUT"),
+        ("BREW", "/dav/file", "GET"),
+    ] {
+        let answer = by_basic(&house, &user, method, path, &["Content-Length: 0"]);
+        let allow = answer.header("allow").unwrap_or_default();
+        let allowed: Vec<&str> = allow.split(", ").collect();
+        assert_eq!(answer.status, 405, "{method} {path}: {}", answer.body);
+        assert!(allowed.contains(&fits) && !allowed.contains(&method), "{method} {path}: {allow}");
+    }
 }
