@@ -159,7 +159,7 @@ impl VPath {
 impl fmt::Display for VPath {
     /// For operators: logs, the audit trail, terminals. UTF-8 as it is; other bytes, control characters and what is drawn as
     /// nothing or turns the line around escaped, so that a line stays one line and looks like what it says. Clients are shown
-    /// names by [`crate::shown`], which leaves the last two as they are: they open the file again.
+    /// names by [`crate::shown()`], which leaves the last two as they are: they open the file again.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
