@@ -93,7 +93,8 @@ pub(super) fn extended_address(argument: &[u8]) -> Result<SocketAddr, Reply> {
     let ["", family, address, port, ""] = parts.as_slice() else { return Err(say::BAD_ARGUMENT) };
     // What an address of another family looks like nobody here knows.
     if !["1", "2"].contains(family) {
-        return Err(say::WRONG_FAMILY);
+        let is_number = !family.is_empty() && family.bytes().all(|byte| byte.is_ascii_digit());
+        return Err(if is_number { say::WRONG_FAMILY } else { say::BAD_ARGUMENT });
     }
     let address: IpAddr = address.parse().map_err(|_| say::BAD_ARGUMENT)?;
     let port = number(port.as_bytes()).ok().and_then(|n| u16::try_from(n).ok()).ok_or(say::BAD_ARGUMENT)?;

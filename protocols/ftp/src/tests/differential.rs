@@ -1,7 +1,7 @@
 //! The same sessions with us, with libunftp and with vsftpd: where they differ, a table says why.
 //!
 //! Sessions are made by chance from a number, so that a failure can be had again: it prints the number, and the session without
-//! what it does not need. A few hundred run with the other tests; `make differential` runs ten thousand, and then demands that
+//! what it does not need. `make differential` runs ten thousand, and then demands that
 //! each line of the tables is still needed.
 
 mod explained;
@@ -30,6 +30,7 @@ const FIRST: &str = "LOCKGATE_FIRST_SESSION";
 const MANY: u64 = 10_000;
 
 #[tokio::test]
+#[ignore = "a loaded machine decides whether an active data connection comes in time: make differential runs it"]
 async fn every_difference_from_libunftp_is_explained() {
     let house = House::set(|settings| settings.active_mode = true).await;
     let folder = tempfile::tempdir().unwrap();
@@ -49,6 +50,7 @@ async fn every_difference_from_libunftp_is_explained() {
 }
 
 #[tokio::test]
+#[ignore = "a loaded machine decides whether an active data connection comes in time: make differential runs it"]
 async fn every_difference_from_vsftpd_is_explained() {
     let program = "/usr/sbin/vsftpd";
     if !std::path::Path::new(program).exists() || !rustix::process::geteuid().is_root() {

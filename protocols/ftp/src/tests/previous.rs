@@ -42,8 +42,8 @@ impl Authenticator for Password {
         name: &str,
         credentials: &Credentials,
     ) -> std::result::Result<Principal, AuthenticationError> {
-        match credentials.password.as_deref() {
-            Some("right") => Ok(Principal { username: name.to_owned() }),
+        match (name, credentials.password.as_deref()) {
+            ("alice", Some("right")) => Ok(Principal { username: name.to_owned() }),
             _ => Err(AuthenticationError::BadPassword),
         }
     }

@@ -64,10 +64,12 @@ pub(super) const LIBUNFTP: &[Explained] = &[
         "strangers are told what needs no login, and that a word is none",
     ),
     replies(&["ACCT x"], "503", "530", "no account was asked for: a command out of turn"),
-    replies(&["USER alice", "USER bob"], "331", "503", "a name may be said again until a password came"),
+    replies(&["USER alice", "USER bob"], "331", "503", "a name may be said again until a password came").apart(),
     replies(&["USER"], "501", "331", "no name is no name"),
     replies(&["USER"], "501", "503", "no name is no name"),
-    replies(&["PASS *"], "503", "530", "a command out of turn"),
+    replies(&["PASS*"], "503", "530", "a command out of turn"),
+    replies(&["PASS right"], "503", "230", "no name is no name").apart(),
+    replies(&["*"], "421", "*", "three wrong passwords end the connection").apart(),
     replies(&["PBSZ 0"], "503", "200", "RFC 4217 section 9: PBSZ is for connections under TLS"),
     replies(&["PROT *"], "503", "502", "RFC 4217 section 9: PROT comes after PBSZ"),
     replies(
@@ -97,7 +99,8 @@ pub(super) const LIBUNFTP: &[Explained] = &[
         "*",
         "500",
         "libunftp has no X commands (RFC 1123 section 4.1.3.1 wants them)",
-    ),
+    )
+    .apart(),
     replies(&["SITE*"], "*", "502", "libunftp has no SITE commands but its own"),
     replies(&["ALLO *"], "200", "202", "the number is looked at when the file comes, so it is not superfluous"),
     replies(&["ALLO", "ALLO x"], "501", "202", "libunftp does not look at the argument"),
@@ -180,7 +183,14 @@ pub(super) const LIBUNFTP: &[Explained] = &[
         "150 226",
         "RFC 3659 section 5.3: an offset behind the end of the file is refused",
     ),
-    other(&["PWD", "XPWD"], What::Words, "libunftp keeps dots in paths").apart(),
+    replies(
+        &["RETR *", "STOR *", "LIST *"],
+        "*",
+        "425",
+        "a data connection that a refused command did not use is there for the next one",
+    )
+    .apart(),
+    other(&["*CWD *", "CDUP", "XCUP"], What::Words, "libunftp keeps dots and slashes in paths").apart(),
     other(&["RETR *(TYPE A)*"], What::Data, "libunftp sends files as they are in TYPE A too"),
     other(&["STOR *(TYPE A)*", "APPE *(TYPE A)*"], What::Files, "libunftp stores what comes as it is in TYPE A too")
         .apart(),

@@ -147,6 +147,13 @@ impl<'a> Side<'a> {
         let mut outcome = Outcome::default();
         self.say(line, &mut outcome).await;
         self.probe(&mut outcome).await;
+        if ["CWD", "CDUP", "XCWD", "XCUP"].contains(&line.split(' ').next().unwrap_or_default())
+            && outcome.codes.starts_with('2')
+        {
+            let mut place = Outcome::default();
+            self.say("PWD", &mut place).await;
+            outcome.told = place.told;
+        }
         outcome
     }
 
