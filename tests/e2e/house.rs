@@ -176,6 +176,14 @@ impl House {
         self.command(&["serve"])
     }
 
+    /// As [`House::serve`], behind another program that takes the command as its last arguments.
+    pub fn serve_behind(&mut self, mut outer: Command) {
+        let inner = self.serve_command();
+        outer.arg(inner.get_program()).args(inner.get_args());
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.serve_by(outer);
+    }
+
     /// The server's process.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().unwrap().id()

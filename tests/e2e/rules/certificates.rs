@@ -18,23 +18,7 @@ impl<'a> Authority<'a> {
         let authority = Self { house, name };
         let (key, certificate) = authority.files(name);
         let subject = format!("/O=Example/CN={name}");
-        authority.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "9",
-            "-subj",
-            &subject,
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
+        authority.make(&["-subj", &subject, "-keyout", &key, "-out", &certificate]);
         authority
     }
 
@@ -52,16 +36,7 @@ impl<'a> Authority<'a> {
     fn card(&self, name: &str, subject: &str) -> (String, String) {
         let (own_key, own) = self.files(self.name);
         let (key, certificate) = self.files(name);
-        self.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "9",
+        self.make(&[
             "-utf8",
             "-subj",
             subject,
@@ -79,6 +54,13 @@ impl<'a> Authority<'a> {
             &certificate,
         ]);
         (key, certificate)
+    }
+
+    /// Makes a certificate with a key of its own.
+    fn make(&self, arguments: &[&str]) {
+        let always = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9";
+        let arguments: Vec<&str> = always.split(' ').chain(arguments.iter().copied()).collect();
+        self.openssl(&arguments);
     }
 
     fn openssl(&self, arguments: &[&str]) -> String {

@@ -7,7 +7,7 @@ use crate::{
     house::House,
     newcomer::User,
     process,
-    program::{Ran, clean_command, python, run_with, sources},
+    program::{clean_command, python, run_with, sources},
     waiting::{self, PATIENCE},
 };
 use std::{
@@ -94,10 +94,10 @@ fn script() -> Command {
     command
 }
 
-fn checked(log: &Path, folder: &Path) -> Ran {
+fn check(log: &Path, folder: &Path) -> Command {
     let mut command = script();
     command.arg("check").arg(log).arg(folder);
-    run_with(command, "")
+    command
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn killed_at_any_moment_the_server_keeps_what_it_acknowledged_and_nothing_half_d
         // The sweep of a start takes what the dead server left.
         let mut last = None;
         let clean = waiting::holds(PATIENCE, || {
-            let ran = checked(&log, &folder);
+            let ran = run_with(check(&log, &folder), "");
             let clean = ran.code() == 0;
             last = Some(ran);
             clean
@@ -161,12 +161,7 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
         make_image(&image);
         let log = house.scratch("told");
         let _ = fs::remove_file(&log);
-        let inner = house.serve_command();
-        let mut outer = clean_command("unshare");
-        outer.args(["--mount", "sh", "-c", &format!("{MOUNT} && exec \"$@\""), "sh"]).args([&image, &root]);
-        outer.arg(inner.get_program()).args(inner.get_args());
-        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        house.serve_by(outer);
+        house.serve_behind(mounted(&image, &root, r#"exec "$@""#));
         let uploads = Uploads::begin(&house, &user, round + 1);
         let moment = Duration::from_micros(drawn(seed, round, DELAY));
         uploads.until_after(&house, drawn(seed + 1, round, MOST_UPLOADS), moment);
@@ -177,18 +172,23 @@ fn a_power_cut_at_any_moment_takes_nothing_that_was_acknowledged() {
         house.kill();
         uploads.end();
         // What a start sweeps away is no fault here.
-        let look =
-            format!(r#"{MOUNT} && rm -rf "$1/lost+found" "$1"/.lockgate-up-* && exec "$2" -I "$3" check "$4" "$1""#);
-        let mut command = clean_command("unshare");
-        command.args(["--mount", "sh", "-c", &look, "sh"]).args([&left, &root, &root]);
-        command.args([python(), sources().join("tests/e2e/clients/scripts/crash.py"), told]);
+        let sweep = r#"rm -rf "$1/lost+found" "$1"/.lockgate-up-* && shift && exec "$@""#;
+        let check = check(&told, &root);
+        let mut command = mounted(&left, &root, sweep);
+        command.arg(&root).arg(check.get_program()).args(check.get_args());
         let ran = run_with(command, "");
         assert_eq!(ran.code(), 0, "round {round} of seed {seed}:\n{ran}");
     }
 }
 
-/// Without a journal that runs by itself every few seconds, which would hide a forgotten sync.
-const MOUNT: &str = r#"mount -o loop,commit=300 "$1" "$2" && shift 2"#;
+/// Runs `script` where the image is mounted at `root`, with what is added to the command as its arguments. Without a journal
+/// that runs by itself every few seconds, which would hide a forgotten sync.
+fn mounted(image: &Path, root: &Path, script: &str) -> Command {
+    let script = format!(r#"mount -o loop,commit=300 "$1" "$2" && shift 2 && {script}"#);
+    let mut command = clean_command("unshare");
+    command.args(["--mount", "sh", "-c", &script, "sh"]).args([image, root]);
+    command
+}
 
 fn make_image(image: &Path) {
     fs::File::create(image).unwrap().set_len(192 << 20).unwrap();
@@ -199,7 +199,5 @@ fn make_image(image: &Path) {
 
 fn can_mount(image: &Path, root: &Path) -> bool {
     make_image(image);
-    let mut command = clean_command("unshare");
-    command.args(["--mount", "sh", "-c", MOUNT, "sh"]).args([image, root]);
-    run_with(command, "").status.success()
+    run_with(mounted(image, root, "true"), "").status.success()
 }

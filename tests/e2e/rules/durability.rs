@@ -128,13 +128,10 @@ fn a_full_disk_is_told_as_a_failure_and_the_old_file_stays() {
     fs::create_dir_all(&root).unwrap();
     let user = house.newcomer("crammed").with(&["--root", root.to_str().unwrap()]).add();
     // The server in a namespace of its own, with a file system of 4 MiB under the user's root.
-    let inner = house.serve_command();
     let mut outer = clean_command("unshare");
     let script = r#"mount -t tmpfs -o size=4m tmpfs "$0" && exec "$@""#;
     outer.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(&root);
-    outer.arg(inner.get_program()).args(inner.get_args());
-    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    house.serve_by(outer);
+    house.serve_behind(outer);
     let (small, third, large) = (house.scratch("small"), house.scratch("third"), house.scratch("large"));
     fs::write(&small, "the old file").unwrap();
     fs::write(&third, vec![2; 3 << 19]).unwrap();

@@ -164,32 +164,22 @@ impl Client {
 
     /// The same user in another session, over the same store.
     pub(super) async fn reconnect(&mut self) {
-        let vfs = self.folder.view(all_rights(), "two").await;
-        self.engine = Engine::new(
-            vfs,
-            alice(),
-            Activity::default(),
-            self.work.clone(),
-            self.stop.listener(),
-            CancellationToken::new(),
-        );
+        self.engine = self.engine_of("two").await;
         self.hello().await;
     }
 
     /// A second channel of the session in place of the first, which is given back.
     pub(super) async fn another_channel(&mut self) -> Engine {
-        let vfs = self.folder.view(all_rights(), "one").await;
-        let engine = Engine::new(
-            vfs,
-            alice(),
-            Activity::default(),
-            self.work.clone(),
-            self.stop.listener(),
-            CancellationToken::new(),
-        );
+        let engine = self.engine_of("one").await;
         let first = std::mem::replace(&mut self.engine, engine);
         self.hello().await;
         first
+    }
+
+    async fn engine_of(&self, session: &str) -> Engine {
+        let vfs = self.folder.view(all_rights(), session).await;
+        let (activity, cut) = (Activity::default(), CancellationToken::new());
+        Engine::new(vfs, alice(), activity, self.work.clone(), self.stop.listener(), cut)
     }
 
     async fn hello(&mut self) {
