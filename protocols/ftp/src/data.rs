@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     task::yield_now,
     time::timeout,
@@ -122,6 +122,23 @@ impl From<Damaged> for Cut {
     }
 }
 
+/// Writes all of `bytes`; `patience` is for each piece of progress.
+pub(crate) async fn write_all(
+    stream: &mut (impl AsyncWrite + Unpin),
+    mut bytes: &[u8],
+    patience: Duration,
+) -> Result<(), Cut> {
+    while !bytes.is_empty() {
+        match timeout(patience, stream.write(bytes)).await {
+            Ok(Ok(0)) => return Err(Cut::Broken(io::ErrorKind::WriteZero.into())),
+            Ok(Ok(length)) => bytes = bytes.get(length..).unwrap_or_default(),
+            Ok(Err(error)) => return Err(Cut::Broken(error)),
+            Err(_) => return Err(Cut::Stalled),
+        }
+    }
+    Ok(())
+}
+
 /// The socket of a data connection, with or without TLS.
 pub(crate) enum Wire {
     Plain(TcpStream),
@@ -129,21 +146,11 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// Writes all of `bytes`; `patience` is for each piece of progress.
-    async fn write_all(&mut self, mut bytes: &[u8], patience: Duration) -> Result<(), Cut> {
-        while !bytes.is_empty() {
-            let written = match self {
-                Self::Plain(stream) => timeout(patience, stream.write(bytes)).await,
-                Self::Tls(stream) => timeout(patience, stream.write(bytes)).await,
-            };
-            match written {
-                Ok(Ok(0)) => return Err(Cut::Broken(io::ErrorKind::WriteZero.into())),
-                Ok(Ok(length)) => bytes = bytes.get(length..).unwrap_or_default(),
-                Ok(Err(error)) => return Err(Cut::Broken(error)),
-                Err(_) => return Err(Cut::Stalled),
-            }
+    async fn write_all(&mut self, bytes: &[u8], patience: Duration) -> Result<(), Cut> {
+        match self {
+            Self::Plain(stream) => write_all(stream, bytes, patience).await,
+            Self::Tls(stream) => write_all(stream, bytes, patience).await,
         }
-        Ok(())
     }
 
     /// Reads what is there, at most a buffer full; 0 at the orderly end.

@@ -1,11 +1,12 @@
 //! `GET` and `HEAD` of a file. What a user stored is never shown as a page of ours: always an attachment, never sniffed, in a sandbox.
 
-use crate::{Access, Body, Verdict, Wanted, empty, entity_tag, full, judge, last_modified, wanted};
+use crate::{Access, Body, Verdict, Wanted, counted, empty, entity_tag, full, judge, last_modified, wanted};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use lockgate_access::Session;
 use lockgate_model::VPath;
 use lockgate_vfs::{FileReader, Kind, Metadata, Vfs, VfsError};
 use std::{
@@ -52,14 +53,33 @@ pub enum NotSent {
 
 impl Fetch<'_> {
     /// The reply: 200, 206, or 304. What it says of the file is the same for both methods; its type and the name to save it under are
-    /// the door's to add.
+    /// the door's to add. The body is counted as the session's doing; one that takes its time goes on while the session lives, and
+    /// holds what `watch` makes as long as it is there.
     ///
+    /// # Errors
+    /// [`NotSent`].
+    pub async fn reply_in<W: Send + 'static>(
+        self,
+        session: &Session,
+        watch: impl FnOnce() -> W,
+    ) -> Result<Response<Body>, NotSent> {
+        let path = self.path;
+        let goes_on = || {
+            let (session, watch) = (session.clone(), watch());
+            move || {
+                let _while_it_lives = &watch;
+                session.is_over().is_none()
+            }
+        };
+        Ok(self.reply(goes_on).await?.map(|body| counted(body, session.activity().begin("GET", path))))
+    }
+
     /// `watch` makes, for bodies that take their time, the question whether they may still go on; it is asked before each piece, and
     /// what it holds lives as long as the body does.
     ///
     /// # Errors
     /// [`NotSent`].
-    pub async fn reply<W: FnMut() -> bool + Send + 'static>(
+    async fn reply<W: FnMut() -> bool + Send + 'static>(
         self,
         watch: impl FnOnce() -> W,
     ) -> Result<Response<Body>, NotSent> {

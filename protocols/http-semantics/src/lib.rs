@@ -23,4 +23,4 @@ pub use condition::{Access, Validators, Verdict, entity_tag, is_conditional, jud
 pub use download::{Fetch, NotSent};
 pub use malformed::Malformed;
 pub use range::{Placed, Wanted, content_length, digits, wanted};
-pub use upload::{Gathered, NotStored, Plan, Receive, Stored, UPLOAD_OFFSET, as_they_are, committed};
+pub use upload::{Came, Gathered, NotStored, Plan, Receive, Stored, UPLOAD_OFFSET, as_they_are, committed};

@@ -178,38 +178,34 @@ async fn fill<E>(
     body: Body,
     plan: Plan,
 ) -> Result<u64, NotStored> {
-    let mut body = pin!(body);
     let mut gathered = Gathered::new(plan.start);
-    let mut left = plan.announced;
-    loop {
-        let frame = tokio::select! {
-            biased;
-            _ = ended.as_mut() => return Err(NotStored::Ended),
-            frame = body.frame() => frame,
-        };
-        match frame {
-            // A body ends in order only after its whole length, its last chunk, or the stream's own end.
-            None => break,
-            Some(Err(error)) => {
-                tracing::debug!(%error, "upload cut");
-                gathered.flush(upload).await?;
-                return Err(VfsError::Interrupted.into());
-            }
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                if let Some(left) = &mut left {
-                    *left = left.checked_sub(data.len() as u64).ok_or(NotStored::Longer)?;
-                }
-                gathered.add(upload, &data).await?;
-            }
+    match gathered.take_in(upload, body, plan.announced, ended.as_mut(), |_| {}).await? {
+        Came::Whole => gathered.flush(upload).await?,
+        Came::Cut => {
+            gathered.flush(upload).await?;
+            return Err(VfsError::Interrupted.into());
         }
+        Came::TooMany => return Err(NotStored::Longer),
+        Came::Stopped(_) => return Err(NotStored::Ended),
     }
-    gathered.flush(upload).await?;
-    if left.is_some_and(|left| left > 0) {
+    if plan.announced.is_some_and(|announced| gathered.at - plan.start < announced) {
         return Err(NotStored::Shorter);
     }
     // The last bytes may have come together with the end of the right to send them.
     if ended.now_or_never().is_some() { Err(NotStored::Ended) } else { Ok(gathered.at) }
+}
+
+/// How the bytes of a request came to their end.
+#[derive(Debug)]
+pub enum Came<S> {
+    /// In order.
+    Whole,
+    /// By an error.
+    Cut,
+    /// More came than may.
+    TooMany,
+    /// They were not waited for any longer, for this reason.
+    Stopped(S),
 }
 
 /// Bytes that wait until they are worth a write: never more than 256 KiB of them.
@@ -227,11 +223,48 @@ impl Gathered {
         Self { at, bytes: Vec::new() }
     }
 
-    /// Takes in what comes next.
+    /// Takes in a body of at most `most` bytes, until it ends or `stop` comes; `each` sees every piece. What waits at the end is
+    /// the caller's to flush.
     ///
     /// # Errors
     /// As [`Upload::write_at`].
-    pub async fn add(&mut self, upload: &mut Upload, data: &[u8]) -> Result<(), VfsError> {
+    pub async fn take_in<S>(
+        &mut self,
+        upload: &mut Upload,
+        body: Body,
+        most: Option<u64>,
+        mut stop: Pin<&mut impl Future<Output = S>>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<Came<S>, VfsError> {
+        let mut body = pin!(body);
+        let mut left = most;
+        loop {
+            let frame = tokio::select! {
+                biased;
+                why = stop.as_mut() => return Ok(Came::Stopped(why)),
+                frame = body.frame() => frame,
+            };
+            match frame {
+                // A body ends in order only after its whole length, its last chunk, or the stream's own end.
+                None => return Ok(Came::Whole),
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "upload cut");
+                    return Ok(Came::Cut);
+                }
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if let Some(left) = &mut left {
+                        let Some(rest) = left.checked_sub(data.len() as u64) else { return Ok(Came::TooMany) };
+                        *left = rest;
+                    }
+                    each(&data);
+                    self.add(upload, &data).await?;
+                }
+            }
+        }
+    }
+
+    async fn add(&mut self, upload: &mut Upload, data: &[u8]) -> Result<(), VfsError> {
         if self.bytes.len() + data.len() > PIECE {
             self.flush(upload).await?;
         }

@@ -2,7 +2,7 @@
 
 use crate::{body::Body, names, refusal::Refusal, visit::Ask};
 use http::{HeaderValue, Response, header};
-use lockgate_http_semantics::{Fetch, counted};
+use lockgate_http_semantics::Fetch;
 use lockgate_model::VPath;
 
 impl Ask {
@@ -18,14 +18,7 @@ impl Ask {
             headers: &self.parts.headers,
             secure: self.visit.secure,
         };
-        let watch = || {
-            let (session, watch) = (session.clone(), self.visit.watch(session));
-            move || {
-                let _while_it_lives = &watch;
-                session.is_over().is_none()
-            }
-        };
-        let mut response = fetch.reply(watch).await?.map(|body| counted(body, session.activity().begin("GET", &path)));
+        let mut response = fetch.reply_in(session, || self.visit.watch(session)).await?;
         name(&mut response, &path);
         Ok(response)
     }

@@ -6,7 +6,7 @@ use crate::{
     reply::{Reply, failed, said},
 };
 use http::{HeaderValue, Response, StatusCode, header};
-use lockgate_http_semantics::{Fetch, NotSent, counted};
+use lockgate_http_semantics::{Fetch, NotSent};
 use lockgate_model::{Door, VPath};
 use lockgate_vfs::VfsError;
 
@@ -19,15 +19,8 @@ pub(crate) async fn fetch(ask: Ask) -> Reply {
         headers: &ask.parts.headers,
         secure: ask.session.origin().door == Door::Https,
     };
-    let watch = || {
-        let (session, watch) = (ask.session.clone(), Watch::new(&ask.session, ask.cut.clone()));
-        move || {
-            let _while_it_lives = &watch;
-            session.is_over().is_none()
-        }
-    };
-    let response = fetch.reply(watch).await.map_err(unsent)?;
-    let mut response = response.map(|body| counted(body, ask.session.activity().begin("GET", &ask.at.path)));
+    let watch = || Watch::new(&ask.session, ask.cut.clone());
+    let mut response = fetch.reply_in(&ask.session, watch).await.map_err(unsent)?;
     name(&mut response, &ask.at.path);
     Ok(response)
 }

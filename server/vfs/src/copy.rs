@@ -2,7 +2,7 @@
 
 use crate::{
     Action, Committed, Entry, Facts, FileReader, Intent, Kind, LastLink, Listing, OnAbort, Overwrite, Upload, Vfs,
-    VfsError, create::Begin, tree::Place, upload::Origin,
+    VfsError, create::Begin, local::no_room, tree::Place, upload::Origin,
 };
 use lockgate_model::{Permission, VPath};
 use rustix::{fs::copy_file_range, io::Errno};
@@ -214,7 +214,7 @@ async fn kernel_copy(pair: &Arc<(OwnedFd, OwnedFd)>, at: u64, piece: u64) -> Res
     match copied.await.map_err(|_| VfsError::Interrupted)? {
         Ok(done) => Ok(Some(done as u64)),
         Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF | Errno::PERM) => Ok(None),
-        Err(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Err(VfsError::NoSpace),
+        Err(errno) if no_room(errno) => Err(VfsError::NoSpace),
         Err(errno) => Err(VfsError::Backend { action: Action::Write, source: io::Error::from(errno) }),
     }
 }

@@ -5,11 +5,13 @@
 
 use crate::{
     Action, Facts, FileId, LastLink, Metadata, Overwrite, PartialKey, StagedFile, Vfs, VfsError, account::Charge,
-    change::detached, locks::Change, prefix::Prefix, session::OpenUpload, tree::Place, view::View,
+    change::detached, local::no_room, locks::Change, prefix::Prefix, session::OpenUpload, tree::Place, view::View,
 };
 use lockgate_events::FileAction;
 use lockgate_model::VPath;
+use rustix::io::Errno;
 use std::{
+    io,
     os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
 };
@@ -309,7 +311,11 @@ impl Upload {
     }
 
     /// Takes note that putting bytes in through [`Upload::descriptor`] failed, and says it as the other writes do.
-    pub fn broke(&mut self, error: VfsError) -> VfsError {
+    pub fn broke(&mut self, source: io::Error) -> VfsError {
+        let error = match Errno::from_io_error(&source) {
+            Some(errno) if no_room(errno) => VfsError::NoSpace,
+            _ => VfsError::Backend { action: Action::Write, source },
+        };
         match &mut self.body {
             Some(body) => {
                 body.failed = true;

@@ -8,7 +8,7 @@
 use super::{ToWire, Turn};
 use crate::{
     command::Representation,
-    data::{Cut, Data},
+    data::{Cut, Data, write_all},
     job::{Errand, Progress},
     names::shown,
     reply::{Reply, refused, say},
@@ -127,18 +127,4 @@ fn send(stream: &TcpStream, file: BorrowedFd<'_>, mut at: u64) -> io::Result<Opt
         Err(error) if [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted].contains(&error.kind()) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-async fn write_all(stream: &mut TcpStream, bytes: &[u8], patience: Duration) -> Result<(), Cut> {
-    let mut left = bytes;
-    while !left.is_empty() {
-        timeout(patience, stream.writable()).await.map_err(|_| Cut::Stalled)??;
-        match stream.try_write(left) {
-            Ok(0) => return Err(Cut::Broken(io::ErrorKind::WriteZero.into())),
-            Ok(length) => left = left.get(length..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(Cut::Broken(error)),
-        }
-    }
-    Ok(())
 }

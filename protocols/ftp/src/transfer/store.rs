@@ -165,13 +165,7 @@ impl Writing<'_> {
                 Ok(0) => return Err(VfsError::Interrupted.into()),
                 Ok(moved) => left = left.saturating_sub(moved),
                 Err(Errno::INTR) => {}
-                Err(errno) => {
-                    let error = match errno {
-                        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => VfsError::NoSpace,
-                        other => VfsError::Backend { action: lockgate_vfs::Action::Write, source: other.into() },
-                    };
-                    return Err(self.upload.broke(error).into());
-                }
+                Err(errno) => return Err(self.upload.broke(errno.into()).into()),
             }
         }
         self.upload.wrote(self.at, length as u64);

@@ -59,16 +59,15 @@ pub(super) enum Ends {
     At(SystemTime),
 }
 
-/// How the bytes of a request came to their end.
-enum Came {
-    Whole,
-    Cut,
-    TooMany,
+/// Why the rest of a request is not waited for.
+enum Stopped {
     /// The session is over.
     Ended,
     /// Another request of the client's takes over.
-    Stopped,
+    MakesWay,
 }
+
+type Came = lockgate_http_semantics::Came<Stopped>;
 
 impl<'a> Target<'a> {
     pub(super) fn new(vfs: &'a Vfs, owner: &UserName, token: Token) -> Self {
@@ -100,7 +99,9 @@ impl<'a> Target<'a> {
             return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "not_supported", message));
         }
         if self.vfs.unfinished(MOST_OPEN).await? >= MOST_OPEN {
-            let message = "1000 of your uploads are unfinished, which is the most: finish or end some of them, or wait until they expire";
+            let message = format!(
+                "{MOST_OPEN} of your uploads are unfinished, which is the most: finish or end some of them, or wait until they expire"
+            );
             return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, "too_many_uploads", message));
         }
         let hold = Arc::new(self.hold(Others::GoOn).await?);
@@ -277,39 +278,26 @@ impl<'a> Target<'a> {
         body: Body,
         mut ended: Pin<&mut impl Future<Output = E>>,
     ) -> Result<Came, VfsError> {
-        let mut body = pin!(body);
         let mut gathered = Gathered::new(offset);
-        let mut left = self.token.length.saturating_sub(offset);
-        let came = loop {
-            let frame = tokio::select! {
+        let most = self.token.length.saturating_sub(offset);
+        let stop = async {
+            tokio::select! {
                 biased;
-                _ = ended.as_mut() => break Came::Ended,
-                () = hold.stopped() => break Came::Stopped,
-                frame = body.frame() => frame,
-            };
-            match frame {
-                None => break Came::Whole,
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "upload cut");
-                    break Came::Cut;
-                }
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    hold.moved();
-                    match left.checked_sub(data.len() as u64) {
-                        Some(rest) => left = rest,
-                        None => break Came::TooMany,
-                    }
-                    if let Some(checksum) = checksum {
-                        checksum.add(&data);
-                    }
-                    gathered.add(upload, &data).await?;
-                }
+                _ = ended.as_mut() => Stopped::Ended,
+                () = hold.stopped() => Stopped::MakesWay,
             }
         };
+        let each = |data: &[u8]| {
+            hold.moved();
+            if let Some(checksum) = checksum {
+                checksum.add(data);
+            }
+        };
+        let came = gathered.take_in(upload, body, Some(most), pin!(stop), each).await?;
         gathered.flush(upload).await?;
         // The last bytes may have come together with the end of the right to send them.
-        Ok(if matches!(came, Came::Whole) && ended.now_or_never().is_some() { Came::Ended } else { came })
+        let late = matches!(came, Came::Whole) && ended.now_or_never().is_some();
+        Ok(if late { Came::Stopped(Stopped::Ended) } else { came })
     }
 
     /// Notes that what comes after `length` is not checked yet.
@@ -367,8 +355,8 @@ fn busy() -> Refusal {
 fn refused(came: Came) -> Refusal {
     match came {
         Came::TooMany => too_large(),
-        Came::Ended => Refusal::denied(),
-        Came::Stopped => busy(),
+        Came::Stopped(Stopped::Ended) => Refusal::denied(),
+        Came::Stopped(Stopped::MakesWay) => busy(),
         Came::Whole | Came::Cut => VfsError::Interrupted.into(),
     }
 }

@@ -5,6 +5,11 @@ use lockgate_model::VPath;
 use rustix::io::Errno;
 use std::io;
 
+/// Whether it says that there is no room left.
+pub(crate) fn no_room(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSPC | Errno::DQUOT | Errno::FBIG)
+}
+
 /// Translates an error of an operation on `path`. No host path is in it: an [`io::Error`] made of a number has none.
 pub(super) fn refused(errno: Errno, action: Action, path: &VPath) -> VfsError {
     let path = path.clone();
@@ -17,7 +22,7 @@ pub(super) fn refused(errno: Errno, action: Action, path: &VPath) -> VfsError {
         Errno::ISDIR => VfsError::IsFolder(path),
         Errno::LOOP => VfsError::ThroughLink(path),
         Errno::ROFS => VfsError::ReadOnly(path),
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => VfsError::NoSpace,
+        full if no_room(full) => VfsError::NoSpace,
         Errno::NAMETOOLONG | Errno::ILSEQ => VfsError::BadName,
         Errno::XDEV | Errno::MLINK => VfsError::Impossible { action, path },
         Errno::OPNOTSUPP | Errno::NOSYS => VfsError::Unsupported(action),
@@ -28,7 +33,7 @@ pub(super) fn refused(errno: Errno, action: Action, path: &VPath) -> VfsError {
 /// The same where no path is at hand: reading and writing what is open already.
 pub(super) fn broken(errno: Errno, action: Action) -> VfsError {
     match errno {
-        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => VfsError::NoSpace,
+        full if no_room(full) => VfsError::NoSpace,
         Errno::OPNOTSUPP => VfsError::Unsupported(action),
         other => VfsError::Backend { action, source: io::Error::from(other) },
     }

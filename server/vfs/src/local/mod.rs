@@ -14,6 +14,7 @@ use crate::{
     PartialEntry, PartialKey, Removal, Rows, Space, StagedFile, Usage, VfsError,
 };
 use errno::broken;
+pub(crate) use errno::no_room;
 use lockgate_model::VPath;
 use root::{Pace, Root};
 use rustix::fs::{self, OFlags};

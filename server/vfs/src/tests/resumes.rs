@@ -3,6 +3,7 @@
 use super::house::*;
 use crate::{Durability, Intent, OnAbort, VfsError};
 use lockgate_events::FileAction;
+use rustix::io::Errno;
 use std::time::Duration;
 
 #[tokio::test]
@@ -359,19 +360,19 @@ async fn on_a_full_disk_only_what_came_since_is_given_back() {
     let house = House::new();
     let alice = house.with_quota("alice", 100).await;
     let mut fresh = alice.begin_upload("/f", CREATE, b"12345").await;
-    fresh.broke(VfsError::NoSpace);
+    fresh.broke(Errno::NOSPC.into());
     drop(fresh);
     assert_eq!((house.litter("").len(), house.used("alice")), (0, 0), "of a fresh one nothing was acknowledged");
     drop(alice.begin_upload("/f", CREATE, b"12345").await);
     for intent in [patch(5), APPEND, UNKNOWN] {
         let mut upload = alice.begin_upload("/f", intent, b"678").await;
-        upload.broke(VfsError::NoSpace);
+        upload.broke(Errno::NOSPC.into());
         drop(upload);
         assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (5, 5), "{intent:?}");
     }
     let mut upload = alice.create(&path("/f"), UNKNOWN, OnAbort::Keep).await.unwrap();
     upload.set_len(4).await.unwrap();
-    upload.broke(VfsError::NoSpace);
+    upload.broke(Errno::NOSPC.into());
     drop(upload);
     assert_eq!((alice.size("/f").await.unwrap(), house.used("alice")), (4, 4), "what the client cut stays cut");
     alice.begin_upload("/f", patch(4), b"5").await.commit().await.unwrap();
@@ -386,7 +387,7 @@ async fn on_a_full_disk_an_upload_with_a_ticket_has_what_was_acknowledged_last()
     for keeps in [true, false] {
         let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
         upload.write_at(0, b"123").await.unwrap();
-        upload.broke(VfsError::NoSpace);
+        upload.broke(Errno::NOSPC.into());
         if keeps {
             assert_eq!(upload.keep().await.unwrap(), 0);
         } else {
@@ -399,7 +400,7 @@ async fn on_a_full_disk_an_upload_with_a_ticket_has_what_was_acknowledged_last()
     upload.keep().await.unwrap();
     let mut upload = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
     upload.write_at(3, b"456").await.unwrap();
-    upload.broke(VfsError::NoSpace);
+    upload.broke(Errno::NOSPC.into());
     drop(upload);
     assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 3);
     assert_eq!((house.used("alice"), alice.unfinished(10).await.unwrap()), (3, 1));
