@@ -167,6 +167,7 @@ pub(crate) mod say {
         ONLY_EPSV = 501, "EPSV ALL was said: only EPSV from now on";
         FOREIGN_ADDRESS = 501, "Data goes to your own address only";
         REST_NEEDS_IMAGE = 501, "A restart needs TYPE I";
+        RESTART_IS_NO_PLACE_IN_TEXT = 554, "A restart needs TYPE I";
         NOT_HERE = 502, "Not available";
         NO_TLS = 502, "TLS is not available here";
         REIN_UNDER_TLS = 502, "Under TLS another user needs another connection";

@@ -27,6 +27,10 @@ impl Room {
             return Err(say::NO_DATA_CONNECTION);
         }
         let how = self.representation;
+        // The offset was agreed on before the type was changed: it counts bytes that text on the wire does not have.
+        if restart > 0 && how == Representation::Ascii && matches!(command, Inside::Retr(_) | Inside::Stor(_)) {
+            return Err(say::RESTART_IS_NO_PLACE_IN_TEXT);
+        }
         let job = match command {
             Inside::Retr(name) => {
                 let path = self.path(&name)?;

@@ -178,6 +178,22 @@ async fn text_has_the_line_ends_of_its_side() {
 }
 
 #[tokio::test]
+async fn an_offset_into_bytes_is_none_into_text() {
+    let house = House::new().await;
+    house.put("f", b"one\ntwo\n");
+    let mut client = house.user().await;
+    for (say, code) in [("RETR f", 554), ("STOR f", 554), ("RETR f", 150)] {
+        let _data = client.passive().await;
+        if code == 554 {
+            client.expect(&[("TYPE I", 200), ("REST 2", 350), ("TYPE A", 200)]).await;
+        }
+        client.expect(&[(say, code)]).await;
+    }
+    client.must(226).await;
+    assert_eq!(house.bytes("f").unwrap(), b"one\ntwo\n");
+}
+
+#[tokio::test]
 async fn line_ends_are_right_wherever_the_pieces_end_with_and_without_tls() {
     let house = House::new().await;
     // Lines of odd lengths, so that every border of a piece falls into the middle of an end somewhere.
