@@ -68,7 +68,8 @@ impl Replies {
 
 /// A line of printable text that ends in CR LF.
 fn line(bytes: &[u8]) -> String {
-    let text = bytes.strip_suffix(b"\r\n").unwrap_or_else(|| panic!("no CR LF: {:?}", bytes.escape_ascii().to_string()));
+    let text =
+        bytes.strip_suffix(b"\r\n").unwrap_or_else(|| panic!("no CR LF: {:?}", bytes.escape_ascii().to_string()));
     let text = std::str::from_utf8(text).unwrap_or_else(|_| panic!("not UTF-8: {:?}", text.escape_ascii().to_string()));
     assert!(!text.chars().any(char::is_control), "a control character: {text:?}");
     text.to_owned()

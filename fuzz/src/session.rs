@@ -124,8 +124,12 @@ pub fn prepare() {
         roots.add(CertificateDer::from_pem_file(&certificate).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // A fuzzer has no `main` of Rust's, which would see to it that a closed connection is an error and not the end.
+        let pipe = runtime.block_on(async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::pipe()) });
+        drop(pipe.unwrap());
         World {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
+            runtime,
             tls: TlsMaterial::load(&certificate, &key).unwrap(),
             client: Arc::new(client.with_root_certificates(roots).with_no_client_auth()),
             folder,
@@ -146,7 +150,8 @@ pub fn run(bytes: &[u8]) {
 async fn hold(world: &'static World, switches: Switches, script: &[u8]) {
     let root = world.folder.path().join("root");
     furnish(&root);
-    let mount = MountSpec { at: VPath::root(), source: root, make: false, permissions: Permissions::full(), counts: true };
+    let mount =
+        MountSpec { at: VPath::root(), source: root, make: false, permissions: Permissions::full(), counts: true };
     let tree = TreeSpec {
         owner: UserName::new("alice").unwrap(),
         mounts: vec![mount],
@@ -168,14 +173,8 @@ async fn hold(world: &'static World, switches: Switches, script: &[u8]) {
     stream.set_nodelay(true).unwrap();
     client.set_nodelay(true).unwrap();
     let stop = StopSource::new();
-    let connection = Connection {
-        stream,
-        peer,
-        local,
-        proxied: false,
-        stranger: Stranger::unlimited(),
-        stop: stop.listener(),
-    };
+    let connection =
+        Connection { stream, peer, local, proxied: false, stranger: Stranger::unlimited(), stop: stop.listener() };
     let serving = tokio::spawn(async move { door.serve(connection).await });
     let mut client = Client::new(world, switches, client, granted);
     client.play(script).await;
@@ -439,11 +438,7 @@ impl Client {
             500 if reply.lines[0].contains("too long") => self.may_end = true,
             _ => {}
         }
-        assert!(
-            self.logged_in || may_be_told_to_a_stranger(reply.code),
-            "a stranger hears {:?}",
-            reply.lines
-        );
+        assert!(self.logged_in || may_be_told_to_a_stranger(reply.code), "a stranger hears {:?}", reply.lines);
     }
 
     /// Comes to the port that the server told.

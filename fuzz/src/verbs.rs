@@ -49,7 +49,20 @@ pub fn may_be_told_to_a_stranger(code: u16) -> bool {
 pub fn takes_a_while(verb: &str) -> bool {
     matches!(
         verb,
-        "LIST" | "NLST" | "MLSD" | "RETR" | "STOR" | "APPE" | "STOU" | "HASH" | "STAT" | "XCRC" | "XMD5" | "XSHA"
-            | "XSHA1" | "XSHA256" | "XSHA512"
+        "LIST"
+            | "NLST"
+            | "MLSD"
+            | "RETR"
+            | "STOR"
+            | "APPE"
+            | "STOU"
+            | "HASH"
+            | "STAT"
+            | "XCRC"
+            | "XMD5"
+            | "XSHA"
+            | "XSHA1"
+            | "XSHA256"
+            | "XSHA512"
     )
 }
