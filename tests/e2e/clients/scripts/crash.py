@@ -70,6 +70,8 @@ class Sftp:
             file = await self.sftp.open(name, "wb")
             await file.write(data)
             await file.close()
+            # Where the connection is gone already, asyncssh closes without a word to anybody: only what answers now was told.
+            await self.sftp.stat(name)
         self.loop.run_until_complete(asyncio.wait_for(put(), 20))
 
 
