@@ -1,6 +1,8 @@
 //! `GET` and `HEAD` of a file. What a user stored is never shown as a page of ours: always an attachment, never sniffed, in a sandbox.
 
-use crate::{Access, Body, Verdict, Wanted, counted, empty, entity_tag, full, judge, last_modified, wanted};
+use crate::{
+    Access, Body, Verdict, Wanted, counted, digest::Wishes, empty, entity_tag, full, judge, last_modified, wanted,
+};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -20,8 +22,8 @@ use std::{
 const SMALL: u64 = 64 * 1024;
 /// Pieces under TLS: what one pass of encryption keeps in the cache.
 const SECURE_PIECE: usize = 256 * 1024;
-/// Pieces in clear.
-const CLEAR_PIECE: usize = 1024 * 1024;
+/// Pieces in clear. A download holds two of them; twice as much gains nothing that is sure.
+const CLEAR_PIECE: usize = 512 * 1024;
 
 /// A request for a file.
 pub struct Fetch<'a> {
@@ -31,7 +33,7 @@ pub struct Fetch<'a> {
     pub path: &'a VPath,
     /// `GET` or `HEAD`.
     pub method: &'a Method,
-    /// Its headers: conditions and ranges are read from them.
+    /// Its headers: conditions, ranges, and the digests that are wanted are read from them.
     pub headers: &'a HeaderMap,
     /// Whether the bytes go out under TLS.
     pub secure: bool,
@@ -61,9 +63,11 @@ impl Fetch<'_> {
     pub async fn reply_in<W: Send + 'static>(
         self,
         session: &Session,
-        watch: impl FnOnce() -> W,
+        watch: impl Fn() -> W,
     ) -> Result<Response<Body>, NotSent> {
         let path = self.path;
+        // Shown as long as it is not the body's turn.
+        let summing = Wishes::read(self.headers).any().then(|| session.activity().begin("HASH", path));
         let goes_on = || {
             let (session, watch) = (session.clone(), watch());
             move || {
@@ -71,20 +75,24 @@ impl Fetch<'_> {
                 session.is_over().is_none()
             }
         };
-        Ok(self.reply(goes_on).await?.map(|body| counted(body, session.activity().begin("GET", path))))
+        let reply = self.reply(goes_on).await?;
+        drop(summing);
+        Ok(reply.map(|body| counted(body, session.activity().begin("GET", path))))
     }
 
-    /// `watch` makes, for bodies that take their time, the question whether they may still go on; it is asked before each piece, and
-    /// what it holds lives as long as the body does.
+    /// `watch` makes, for bodies and digests that take their time, the question whether they may still go on; it is asked at each
+    /// piece, and what it holds lives as long as the body does.
     ///
     /// # Errors
     /// [`NotSent`].
     async fn reply<W: FnMut() -> bool + Send + 'static>(
         self,
-        watch: impl FnOnce() -> W,
+        watch: impl Fn() -> W,
     ) -> Result<Response<Body>, NotSent> {
-        // A question about a file is not a fetch of it.
-        let file = if self.method == Method::HEAD { None } else { Some(self.vfs.open(self.path).await?) };
+        let wishes = Wishes::read(self.headers);
+        // A question about a file is not a fetch of it, unless it is one about its bytes.
+        let is_head = self.method == Method::HEAD;
+        let file = if is_head && !wishes.any() { None } else { Some(self.vfs.open(self.path).await?) };
         let facts = match &file {
             Some(file) => file.metadata().clone(),
             // What cannot be got has no length either: an upload that was cut is for its sender to go on with.
@@ -115,6 +123,12 @@ impl Fetch<'_> {
         };
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         if let Some(file) = file {
+            if wishes.any() {
+                response.headers_mut().extend(wishes.told(&file, watch()).await?);
+            }
+            if is_head {
+                return Ok(response);
+            }
             *response.body_mut() = bytes(file, first, length, self.secure, watch).await?;
         }
         Ok(response)
@@ -142,7 +156,7 @@ async fn bytes<W: FnMut() -> bool + Send + 'static>(
     first: u64,
     length: u64,
     secure: bool,
-    watch: impl FnOnce() -> W,
+    watch: impl Fn() -> W,
 ) -> Result<Body, VfsError> {
     if length <= SMALL {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
@@ -313,6 +327,54 @@ mod tests {
         }
         let scattered = asked(&house, Method::GET, &[(header::RANGE, "bytes=0-1,8-9")]).await.unwrap();
         assert_eq!((scattered.status(), bytes_of(scattered).await), (StatusCode::OK, b"0123456789".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn the_digest_that_is_wanted_is_of_the_whole_file_whatever_is_sent_of_it() {
+        const SHA_256: &str = "hNiYd/DUBB77a/kaFvAkjy/Vc+avBcGflr7bn4gveII=";
+        const MD5: &str = "eB5eJF1ptWaXm4bijSPyxw==";
+        let house = House::new().await;
+        house.put("a", b"0123456789");
+        let (repr, old) = (HeaderName::from_static("repr-digest"), HeaderName::from_static("digest"));
+        let wishes = [
+            (HeaderName::from_static("want-repr-digest"), "sha-256=1"),
+            (HeaderName::from_static("want-digest"), "md5"),
+        ];
+        let tag = asked(&house, Method::HEAD, &[]).await.unwrap().headers()[header::ETAG].clone();
+        for (method, range, text) in
+            [(Method::GET, "bytes=2-4", "234"), (Method::GET, "lines=1", "0123456789"), (Method::HEAD, "bytes=2-4", "")]
+        {
+            let [current, older] = wishes.clone();
+            let reply = asked(&house, method, &[(header::RANGE, range), current, older]).await.unwrap();
+            assert_eq!(reply.headers()[&repr], format!("sha-256=:{SHA_256}:"));
+            assert_eq!(reply.headers()[&old], format!("MD5={MD5}"));
+            assert_eq!(bytes_of(reply).await, text.as_bytes());
+        }
+        let [current, _] = wishes;
+        for unasked in [(header::ACCEPT, "*/*"), (header::IF_NONE_MATCH, tag.to_str().unwrap())] {
+            let wishes = if unasked.0 == header::ACCEPT { vec![unasked] } else { vec![unasked, current.clone()] };
+            let reply = asked(&house, Method::GET, &wishes).await.unwrap();
+            assert!(!reply.headers().contains_key(&repr) && !reply.headers().contains_key(&old));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_digest_ends_with_the_session_and_with_a_file_that_shrinks() {
+        let house = House::new().await;
+        house.put("a", &vec![1; 3 * CLEAR_PIECE]);
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("want-digest"), HeaderValue::from_static("md5"))]);
+        let at = path("/a");
+        for shrinks in [false, true] {
+            let file = house.vfs.open(&at).await.unwrap();
+            let goes_on = || {
+                if shrinks {
+                    house.put("a", b"short");
+                }
+                shrinks
+            };
+            let over = Wishes::read(&headers).told(&file, goes_on).await;
+            assert!(matches!(over, Err(VfsError::Interrupted)), "{shrinks}");
+        }
     }
 
     #[tokio::test]

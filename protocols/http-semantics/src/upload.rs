@@ -1,10 +1,11 @@
 //! The body of a `PUT` on its way into the tree: staged, and committed only when the announced length or the last chunk is here and
 //! nothing else was said.
 //!
-//! A short body never touches what is under the name, and a part that the client says is not the last is kept and never committed.
+//! A short body never touches what is under the name, nor does one that is not what its digest says; and a part that the client says is
+//! not the last is kept and never committed.
 //! Never: judges conditions (the door has, and says which state must still be there at the end), or words a reply.
 
-use crate::{Body, Malformed, Placed, wants_new};
+use crate::{Body, Check, Claims, Malformed, Placed, wants_new};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, header};
 use http_body_util::BodyExt as _;
@@ -62,9 +63,14 @@ impl Plan {
         self.start
     }
 
+    /// Whether it is a part, which goes on with what is there.
+    fn is_part(&self) -> bool {
+        matches!(self.intent, Intent::Patch { .. })
+    }
+
     /// What was there before a cut is still there after the next.
     fn on_abort(&self) -> OnAbort {
-        if matches!(self.intent, Intent::Patch { .. }) { OnAbort::Keep } else { OnAbort::Discard }
+        if self.is_part() { OnAbort::Keep } else { OnAbort::Discard }
     }
 }
 
@@ -92,6 +98,8 @@ pub struct Receive<'a> {
     pub over: Option<String>,
     /// The time that the file is to have; `None`: now.
     pub modified: Option<SystemTime>,
+    /// What the request says of the bytes.
+    pub claims: Claims,
 }
 
 /// What became of an upload.
@@ -115,6 +123,10 @@ pub enum NotStored {
     /// Fewer did, and nothing said that the body was cut.
     #[error("the body is shorter than announced")]
     Shorter,
+    /// The body is not what its digest says. Of a part that goes on with a partial nothing was kept; one in a file that is there has
+    /// been written, as any write in place.
+    #[error("the body is not what its digest says")]
+    Mismatch,
     /// The session ended before the upload did.
     #[error("the session has ended")]
     Ended,
@@ -128,7 +140,8 @@ impl Receive<'_> {
     /// # Errors
     /// [`NotStored`].
     pub async fn take<E>(self, body: Body, ended: impl Future<Output = E>) -> Result<Stored, NotStored> {
-        let Self { vfs, path, plan, over, modified } = self;
+        let Self { vfs, path, plan, over, modified, claims } = self;
+        let mut check = if plan.is_part() { claims.of_part() } else { claims.of_whole() };
         // In a file that is there already a part is written in its place, and there is nothing to keep.
         let goes_on = plan.more_follows && committed(vfs, path).await?.is_none();
         let mut upload = vfs.create(path, plan.intent, plan.on_abort()).await?;
@@ -138,7 +151,13 @@ impl Receive<'_> {
         if let Some(etag) = over {
             upload.only_over(etag);
         }
-        let end = fill(&mut upload, pin!(ended), body, plan).await?;
+        let end = fill(&mut upload, pin!(ended), body, plan, &mut check).await?;
+        if !check.holds() {
+            if plan.is_part() && !upload.is_in_place() {
+                upload.set_len(plan.start).await?;
+            }
+            return Err(NotStored::Mismatch);
+        }
         if goes_on {
             return keep(upload, vfs, path, end).await;
         }
@@ -177,9 +196,10 @@ async fn fill<E>(
     mut ended: Pin<&mut impl Future<Output = E>>,
     body: Body,
     plan: Plan,
+    check: &mut Check,
 ) -> Result<u64, NotStored> {
     let mut gathered = Gathered::new(plan.start);
-    match gathered.take_in(upload, body, plan.announced, ended.as_mut(), |_| {}).await? {
+    match gathered.take_in(upload, body, plan.announced, ended.as_mut(), |bytes| check.add(bytes)).await? {
         Came::Whole => gathered.flush(upload).await?,
         Came::Cut => {
             gathered.flush(upload).await?;
@@ -316,7 +336,7 @@ mod tests {
     }
 
     fn receive<'a>(house: &'a House, path: &'a VPath, plan: Plan) -> Receive<'a> {
-        Receive { vfs: &house.vfs, path, plan, over: None, modified: None }
+        Receive { vfs: &house.vfs, path, plan, over: None, modified: None, claims: Claims::default() }
     }
 
     async fn put(house: &House, plan: Plan, body: Body) -> Result<Stored, NotStored> {
@@ -378,6 +398,43 @@ mod tests {
         assert!(matches!(put(&house, announced(3), body(&[Some(b"four")])).await, Err(NotStored::Longer)));
         assert!(matches!(put(&house, announced(5), body(&[Some(b"four")])).await, Err(NotStored::Shorter)));
         assert_eq!((house.bytes("a"), house.kept("a").await), (None, None));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_what_its_digest_says_leaves_everything_as_it_was() {
+        let house = House::new().await;
+        let at = path("/a");
+        let claims =
+            |name: &'static str, digest: &str| Claims::of(&headers(&[(HeaderName::from_static(name), digest)]));
+        let of_whole = "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:";
+        for old in [None, Some(&b"old"[..])] {
+            if let Some(bytes) = old {
+                house.put("a", bytes);
+            }
+            let wish = Receive { claims: claims("repr-digest", of_whole), ..receive(&house, &at, plan(&[])) };
+            let wrong = wish.take(body(&[Some(b"ab"), Some(b"d")]), pending::<()>()).await;
+            assert!(matches!(wrong, Err(NotStored::Mismatch)));
+            assert_eq!((house.bytes("a").as_deref(), house.kept("a").await), (old, None));
+        }
+        let wish = Receive { claims: claims("repr-digest", of_whole), ..receive(&house, &at, plan(&[])) };
+        wish.take(body(&[Some(b"ab"), Some(b"c")]), pending::<()>()).await.unwrap();
+        assert_eq!(house.bytes("a").unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_not_what_its_digest_says_is_taken_back_and_can_be_sent_again() {
+        let house = House::new().await;
+        house.interrupted("/a", b"0123").await;
+        let at = path("/a");
+        let digest = headers(&[(HeaderName::from_static("content-md5"), "kAFQmDzST7DWlj99KOF/cg==")]);
+        let wish = |range| Receive { claims: Claims::of(&digest), ..receive(&house, &at, part(range)) };
+        for range in ["bytes 4-6/7", "bytes 4-6/9"] {
+            let wrong = wish(range).take(body(&[Some(b"abd")]), pending::<()>()).await;
+            assert!(matches!(wrong, Err(NotStored::Mismatch)));
+            assert_eq!((house.bytes("a"), house.kept("a").await), (None, Some(4)));
+        }
+        wish("bytes 4-6/7").take(body(&[Some(b"abc")]), pending::<()>()).await.unwrap();
+        assert_eq!(house.bytes("a").unwrap(), b"0123abc");
     }
 
     #[tokio::test]

@@ -8,16 +8,18 @@ use crate::{body::Body, json, names, refusal::Refusal, visit::Ask};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{Response, StatusCode};
 use lockgate_vfs::{Entry, Kind, Listing, VfsError};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     collections::BinaryHeap,
     time::{SystemTime, UNIX_EPOCH},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, serde::rfc3339};
 
 const PAGE: usize = 1000;
-const LARGEST_PAGE: usize = 5000;
+/// Each page is a pass over the folder, so that few large ones are quicker than many small ones; a row in memory takes some 300 bytes.
+const LARGEST_PAGE: usize = 20_000;
 const BATCH: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +89,24 @@ impl Ask {
         let listing = caller.session.vfs().list(&path).await?;
         let (rows, more) = pick(listing, &page).await?;
         let next = rows.last().filter(|_| more).map(|row| cursor(page.order, &row.key));
-        let entries: Vec<Value> = rows.iter().map(|row| shown(&row.entry)).collect();
-        Ok(json::reply(StatusCode::OK, &json!({ "entries": entries, "next_cursor": next })))
+        let entries = rows.iter().map(|row| Shown::from(&row.entry)).collect();
+        Ok(json::reply(StatusCode::OK, &Reply { entries, next_cursor: next }))
     }
+}
+
+#[derive(Serialize)]
+struct Reply<'a> {
+    entries: Vec<Shown<'a>>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: Cow<'a, str>,
+    kind: &'static str,
+    size: u64,
+    #[serde(serialize_with = "rfc3339::option::serialize")]
+    modified: Option<OffsetDateTime>,
 }
 
 /// The rows of the page in order, and whether there are more.
@@ -153,16 +170,19 @@ fn milliseconds(time: SystemTime) -> i64 {
     }
 }
 
-fn shown(entry: &Entry) -> Value {
-    let kind = match entry.metadata.kind {
-        Kind::File => "file",
-        Kind::Folder => "dir",
-        Kind::Link => "link",
-    };
-    let modified = OffsetDateTime::from_unix_timestamp(milliseconds(entry.metadata.modified).div_euclid(1000))
-        .ok()
-        .and_then(|time| time.format(&Rfc3339).ok());
-    json!({ "name": names::shown(&entry.name), "kind": kind, "size": entry.metadata.size, "modified": modified })
+impl<'a> From<&'a Entry> for Shown<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let kind = match entry.metadata.kind {
+            Kind::File => "file",
+            Kind::Folder => "dir",
+            Kind::Link => "link",
+        };
+        // RFC 3339 has years of four digits.
+        let modified = OffsetDateTime::from_unix_timestamp(milliseconds(entry.metadata.modified).div_euclid(1000))
+            .ok()
+            .filter(|time| (0..10_000).contains(&time.year()));
+        Self { name: names::shown(&entry.name).into(), kind, size: entry.metadata.size, modified }
+    }
 }
 
 fn page(query: &str) -> Result<Page, Refusal> {
@@ -290,8 +310,11 @@ mod tests {
 
     #[test]
     fn a_row_says_what_the_contract_says() {
-        let row = shown(&Entry { name: b"caf\xe9".to_vec(), metadata: facts("x", 86_400) });
-        assert_eq!(row.to_string(), r#"{"name":"caf\\xe9","kind":"file","size":10,"modified":"1970-01-02T00:00:00Z"}"#);
+        let entry = Entry { name: b"caf\xe9".to_vec(), metadata: facts("x", 86_400) };
+        assert_eq!(
+            serde_json::to_string(&Shown::from(&entry)).unwrap(),
+            r#"{"name":"caf\\xe9","kind":"file","size":10,"modified":"1970-01-02T00:00:00Z"}"#
+        );
     }
 
     proptest! {

@@ -143,6 +143,7 @@ impl From<NotStored> for Refusal {
             NotStored::Tree(error) => error.into(),
             NotStored::Ended => Self::denied(),
             NotStored::Longer | NotStored::Shorter => Self::bad_request(error.to_string()),
+            NotStored::Mismatch => Self::new(StatusCode::BAD_REQUEST, "digest_mismatch", error.to_string()),
         }
     }
 }

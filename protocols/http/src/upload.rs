@@ -8,8 +8,8 @@ use crate::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use lockgate_http_semantics::{
-    Access, Plan, Receive, Stored, UPLOAD_OFFSET, Verdict, as_they_are, committed, content_length, counted, entity_tag,
-    is_conditional, judge, last_modified,
+    Access, Claims, Plan, Receive, Stored, UPLOAD_OFFSET, Verdict, as_they_are, committed, content_length, counted,
+    entity_tag, is_conditional, judge, last_modified,
 };
 use lockgate_model::VPath;
 use lockgate_vfs::{Committed, Vfs};
@@ -43,7 +43,8 @@ async fn store<E>(
     as_they_are(headers)?;
     let plan = Plan::of_put(headers, content_length(headers)?)?;
     let over = conditions(vfs, path, headers).await?;
-    Ok(Receive { vfs, path, plan, over, modified: None }.take(body, ended).await?)
+    let claims = Claims::of(headers);
+    Ok(Receive { vfs, path, plan, over, modified: None, claims }.take(body, ended).await?)
 }
 
 /// Whether the conditions hold now; the tag of the state that must still be there at the end, where there is one.

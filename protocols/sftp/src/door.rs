@@ -8,7 +8,7 @@ use crate::{
     frontend::{Notice, Present},
     login::Login,
     scp,
-    sftp::{Engine, MOST_HANDLES, Outlet},
+    sftp::{Engine, Later, MOST_HANDLES, Outlet},
     work::Work,
 };
 use lockgate_access::{Gate, Session};
@@ -110,6 +110,16 @@ impl Outlet for Reply<'_> {
 
     fn is_waiting(&self) -> bool {
         self.ssh.has_pending_data(self.id)
+    }
+
+    fn later(&self) -> Later {
+        let (handle, id) = (self.ssh.handle(), self.id);
+        Box::new(move |packet| {
+            Box::pin(async move {
+                // Where it cannot be sent, the connection is gone.
+                let _ = handle.data(id, packet).await;
+            })
+        })
     }
 }
 

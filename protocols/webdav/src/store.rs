@@ -12,8 +12,8 @@ use crate::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use lockgate_http_semantics::{
-    Malformed, NotStored, Plan, Receive, Stored, UPLOAD_OFFSET, as_they_are, committed, content_length, counted,
-    digits, entity_tag, is_conditional,
+    Claims, Malformed, NotStored, Plan, Receive, Stored, UPLOAD_OFFSET, as_they_are, committed, content_length,
+    counted, digits, entity_tag, is_conditional,
 };
 use lockgate_vfs::{Committed, Kind, Metadata, Vfs, VfsError};
 use std::{
@@ -76,7 +76,7 @@ impl Order<'_> {
         let judged = is_conditional(headers) || self.condition.is_some_and(If::names_a_state);
         let over = current.filter(|_| judged).map(|facts| facts.etag);
         let modified = mtime(headers);
-        let receive = Receive { vfs, path: &at.path, plan, over, modified };
+        let receive = Receive { vfs, path: &at.path, plan, over, modified, claims: Claims::of(headers) };
         Ok(stored(&receive.take(body, ended).await.map_err(unstored)?, modified.is_some()))
     }
 
@@ -186,7 +186,9 @@ fn unstored(error: NotStored) -> Response<Body> {
     match error {
         NotStored::Tree(error) => refused(error),
         NotStored::Ended => said(StatusCode::UNAUTHORIZED, "the session has ended"),
-        NotStored::Longer | NotStored::Shorter => said(StatusCode::BAD_REQUEST, &error.to_string()),
+        NotStored::Longer | NotStored::Shorter | NotStored::Mismatch => {
+            said(StatusCode::BAD_REQUEST, &error.to_string())
+        }
     }
 }
 

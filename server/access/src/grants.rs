@@ -168,15 +168,18 @@ impl Grants {
         drop(dropped);
     }
 
-    /// The one session of a grant for requests.
+    /// The one session of a grant for requests; none where its files are gone, so that the next login finds those of now.
     pub(crate) fn same(&self, fingerprint: &Fingerprint, epoch: Epoch, lives: Lives) -> Option<Session> {
-        let mut table = locked(&self.table);
-        let grant = table.get_mut(fingerprint).filter(|grant| grant.epoch == epoch && grant.lives(lives))?;
-        grant.used_ms = lives.now_ms;
-        match &grant.kept {
-            Kept::Same(session) => Some(session.clone()),
-            Kept::Each { .. } => None,
-        }
+        let session = {
+            let mut table = locked(&self.table);
+            let grant = table.get_mut(fingerprint).filter(|grant| grant.epoch == epoch && grant.lives(lives))?;
+            grant.used_ms = lives.now_ms;
+            match &grant.kept {
+                Kept::Same(session) => session.clone(),
+                Kept::Each { .. } => return None,
+            }
+        };
+        (!session.vfs().is_gone()).then_some(session)
     }
 
     /// What the next connection of a grant is made with.

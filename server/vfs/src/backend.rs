@@ -6,7 +6,7 @@
 //! puts the mount's place before them. A backend never follows a symbolic link by itself: it answers
 //! [`VfsError::ThroughLink`], so that rights are checked on the path that a link leads to before anything is opened there.
 
-use crate::{Entry, Facts, Metadata, Overwrite, PartialKey, Space, VfsError};
+use crate::{Action, Entry, Facts, Metadata, Overwrite, PartialKey, Space, VfsError};
 use lockgate_model::VPath;
 use std::{
     os::fd::BorrowedFd,
@@ -121,6 +121,11 @@ pub trait Backend: Send + Sync + 'static {
     /// What it can do beyond the least.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether the store's root was removed, so that nothing will ever be found in it again. Quick.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
     /// The path without links that `path` stands for, whether or not something is there. Quick: no network.
     ///
     /// # Errors
@@ -216,6 +221,14 @@ pub trait Backend: Send + Sync + 'static {
     /// [`VfsError::NotFound`].
     async fn set_facts(&self, path: &VPath, facts: Facts) -> Result<(), VfsError>;
 
+    /// Sets the times of a symbolic link itself.
+    ///
+    /// # Errors
+    /// [`VfsError::NotFound`] where it is no link, [`VfsError::Unsupported`] for a mode: a link has none of its own.
+    async fn set_link_facts(&self, _path: &VPath, _facts: Facts) -> Result<(), VfsError> {
+        Err(VfsError::Unsupported(Action::SetFacts))
+    }
+
     /// The target of a symbolic link.
     ///
     /// # Errors
@@ -294,6 +307,14 @@ pub trait Rows: Send + Sync {
 pub trait OpenFile: Send + Sync {
     /// Facts at the time of opening.
     fn metadata(&self) -> &Metadata;
+
+    /// As [`crate::FileReader::metadata_now`]; stores whose open files do not change need not say more than at the opening.
+    ///
+    /// # Errors
+    /// [`VfsError::Backend`].
+    fn metadata_now(&self) -> Result<Metadata, VfsError> {
+        Ok(self.metadata().clone())
+    }
 
     /// As [`crate::FileReader::read_at`].
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError>;

@@ -241,6 +241,18 @@ impl Vfs {
         .await
     }
 
+    /// Sets the times of a symbolic link itself, which has no mode of its own.
+    ///
+    /// # Errors
+    /// [`VfsError::NotFound`] where it is no link, [`VfsError::Forbidden`], [`VfsError::Unsupported`] for a mode.
+    pub async fn set_link_facts(&self, path: &VPath, facts: Facts) -> Result<(), VfsError> {
+        self.at(path, Permission::SetFacts, Action::SetFacts, LastLink::Keep, |place| async move {
+            self.unlocked(&place, Change::Content)?;
+            place.mount.backend.set_link_facts(&place.inner, facts).await
+        })
+        .await
+    }
+
     /// Where a symbolic link points, as it stands in the store. A link that leaves the mount says nothing.
     ///
     /// # Errors

@@ -53,8 +53,12 @@ impl Body {
             return None;
         }
         let whole = self.prefix.whole();
+        // What has a ticket was synced before it was acknowledged; of any other partial nobody knows by now.
+        if self.unsynced && !self.ticketed {
+            return None;
+        }
         // On a full disk only what came since is given back: the rest was acknowledged.
-        let length = if self.no_room { self.kept_before?.1.min(whole) } else { whole };
+        let length = if self.no_room || self.unsynced { self.kept_before?.1.min(whole) } else { whole };
         (length > 0 || self.ticketed).then_some(length)
     }
 

@@ -11,6 +11,7 @@ mod change;
 pub mod contract;
 mod copy;
 mod create;
+mod digest;
 mod ending;
 mod error;
 mod facts;
@@ -33,6 +34,7 @@ pub use backend::{
     Backend, Capabilities, Ended, FileId, Kept, LastLink, OpenFile, PartialEntry, Published, Removal, Rows, StagedFile,
     Usage,
 };
+pub use digest::{Digest, Readable, Sum, summed};
 pub use error::{Action, VfsError};
 pub use facts::{Entry, Facts, Kind, Metadata, Space};
 pub use local::local_store;

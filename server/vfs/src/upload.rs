@@ -99,6 +99,8 @@ pub(crate) struct Body {
     pub(crate) failed: bool,
     /// Whether the disk was full: then nothing that came is kept, since a partial would hold the last of it.
     pub(crate) no_room: bool,
+    /// Whether a sync failed: the kernel says so once and forgets, so a later sync that succeeds proves nothing of these bytes.
+    pub(crate) unsynced: bool,
     /// The partial that was taken up, with the bytes that it had then.
     pub(crate) kept_before: Option<(FileId, u64)>,
     /// Whether the user's partial of the name goes with the commit.
@@ -257,7 +259,9 @@ impl Upload {
     /// [`VfsError::Backend`].
     pub async fn sync(&mut self) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        body.staged.sync().await.map_err(|error| body.broke(error))
+        let synced = body.staged.sync().await;
+        body.unsynced |= synced.is_err();
+        synced.map_err(|error| body.broke(error))
     }
 
     /// Says whether an upload of `total` bytes has room, by quota and disk, so that a client that announces its length can be
@@ -377,7 +381,9 @@ impl Upload {
         body.vfs.lives()?;
         body.allowed().await?;
         body.staged.set_facts(self.open.facts());
-        body.staged.settle().await.map_err(|error| body.broke(error))?;
+        let settled = body.staged.settle().await;
+        body.unsynced |= settled.is_err();
+        settled.map_err(|error| body.broke(error))?;
         // The sync may have taken seconds, in which somebody took a lock, or the session ended.
         body.vfs.lives()?;
         body.allowed().await?;

@@ -292,6 +292,13 @@ impl Vfs {
         self.view.session.ended.end();
     }
 
+    /// Whether a folder that the tree is made of was removed from the host: a new session would find what is there now, this one
+    /// never will. Quick.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.view.tree.mounts().iter().any(|mount| mount.backend.is_gone())
+    }
+
     /// How long an upload that was cut is kept (`upload_keep`); zero: not at all.
     #[must_use]
     pub fn upload_keep(&self) -> std::time::Duration {
@@ -447,6 +454,15 @@ impl FileReader {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         self.file.metadata()
+    }
+
+    /// Facts now, whatever the file is called by now or whether it has a name at all: it may have grown, or others may have
+    /// changed its times.
+    ///
+    /// # Errors
+    /// [`VfsError::Backend`].
+    pub fn metadata_now(&self) -> Result<Metadata, VfsError> {
+        self.file.metadata_now()
     }
 
     /// Fills `buffer` from `offset`; less than its length only at the end of the file, 0 past it. Page-cache reads happen in

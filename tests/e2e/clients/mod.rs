@@ -7,6 +7,7 @@
 pub mod extra;
 mod ftp;
 pub mod ftp_clients;
+pub mod halves;
 mod sftp;
 mod web;
 mod webdav;

@@ -51,7 +51,8 @@ esac
 "#;
 
 impl OpenSsh {
-    fn run(&self, house: &House, login: &Login<'_>, batch: &str) -> Reply {
+    /// Logs in and does what the batch says, to its first failure.
+    pub fn run(&self, house: &House, login: &Login<'_>, batch: &str) -> Reply {
         let (door, talk) = (house.door("sftp"), Talk::prepare(house));
         let mut command = self.command("sftp", house, login, &talk);
         // -b would switch questions off, had BatchMode not been set before.

@@ -19,7 +19,7 @@ use crate::{
     routes::Place,
     visit::Ask,
 };
-use checksum::{ALGORITHMS, Checksum};
+use checksum::ALGORITHMS;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body as _;
 use lockgate_http_semantics::{UPLOAD_OFFSET, as_they_are, content_length, digits};
@@ -214,7 +214,7 @@ fn piece(headers: &HeaderMap, offset: u64, length: u64) -> Result<Piece, Refusal
         return Err(too_large());
     }
     let checksum = match single(headers, &HeaderName::from_static("upload-checksum"))? {
-        Some(value) => Some(Checksum::read(&value).ok_or_else(|| {
+        Some(value) => Some(checksum::read(&value).ok_or_else(|| {
             Refusal::bad_request("a checksum is sha1 or sha256, and its value in base64").about("Upload-Checksum")
         })?),
         None => None,

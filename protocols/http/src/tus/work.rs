@@ -8,7 +8,6 @@
 
 use super::{
     after,
-    checksum::Checksum,
     table::{Hold, Others},
     token::Token,
     too_large, unknown,
@@ -17,7 +16,7 @@ use crate::{body::Body, refusal::Refusal};
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
-use lockgate_http_semantics::Gathered;
+use lockgate_http_semantics::{Check, Gathered};
 use lockgate_model::UserName;
 use lockgate_vfs::{OnAbort, PartialKey, Upload, Vfs, VfsError};
 use std::{
@@ -40,7 +39,7 @@ pub(super) struct Target<'a> {
 /// The bytes that a request brings.
 pub(super) struct Piece {
     pub(super) offset: u64,
-    pub(super) checksum: Option<Checksum>,
+    pub(super) checksum: Option<Check>,
 }
 
 /// How far an upload is.
@@ -109,7 +108,7 @@ impl<'a> Target<'a> {
         upload.check_room(self.token.length).await?;
         if let Some(Piece { offset, mut checksum }) = piece {
             match self.fill(&mut upload, &hold, (offset, &mut checksum), body, pin!(ended)).await? {
-                Came::Whole if checksum.is_none_or(Checksum::holds) => {}
+                Came::Whole if checksum.is_none_or(Check::holds) => {}
                 Came::Whole => return Err(mismatch()),
                 came => return Err(refused(came)),
             }
@@ -156,7 +155,7 @@ impl<'a> Target<'a> {
         let checked = checksum.is_some();
         let came = self.fill(&mut upload, &hold, (offset, &mut checksum), body, pin!(ended)).await;
         match came {
-            Ok(Came::Whole) if checksum.is_none_or(Checksum::holds) => {}
+            Ok(Came::Whole) if checksum.is_none_or(Check::holds) => {}
             other => {
                 if matches!(other, Ok(Came::TooMany)) {
                     upload.set_len(offset).await?;
@@ -274,7 +273,7 @@ impl<'a> Target<'a> {
         &self,
         upload: &mut Upload,
         hold: &Hold,
-        (offset, checksum): (u64, &mut Option<Checksum>),
+        (offset, checksum): (u64, &mut Option<Check>),
         body: Body,
         mut ended: Pin<&mut impl Future<Output = E>>,
     ) -> Result<Came, VfsError> {

@@ -15,7 +15,7 @@ use lockgate_model::VPath;
 use lockgate_vfs::{Kind, Overwrite, Space};
 
 /// Name and version of each.
-pub(super) const ANNOUNCED: [(&[u8], &[u8]); 10] = [
+pub(super) const ANNOUNCED: [(&[u8], &[u8]); 11] = [
     (b"posix-rename@openssh.com", b"1"),
     (b"statvfs@openssh.com", b"2"),
     (b"fstatvfs@openssh.com", b"2"),
@@ -26,6 +26,7 @@ pub(super) const ANNOUNCED: [(&[u8], &[u8]); 10] = [
     (b"expand-path@openssh.com", b"1"),
     (b"copy-data", b"1"),
     (b"home-directory", b"1"),
+    (b"check-file", b"1"),
 ];
 
 /// What is copied between two looks at the cord.
@@ -33,6 +34,7 @@ const COPIED_AT_ONCE: usize = 256 << 10;
 
 impl Engine {
     pub(super) async fn extended(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
+        let mut whole = *fields;
         match fields.string()? {
             b"posix-rename@openssh.com" => {
                 let (from, to) = (read_path(fields)?, read_path(fields)?);
@@ -53,10 +55,10 @@ impl Engine {
             b"lsetstat@openssh.com" => {
                 let path = read_path(fields)?;
                 let attrs = Attrs::read(fields)?;
-                if self.vfs.lstat(&path).await?.kind == Kind::Link {
-                    return Err(Failure::unsupported().into());
+                match self.vfs.lstat(&path).await? {
+                    link if link.kind == Kind::Link => self.set_link_attrs(&path, attrs, &link).await?,
+                    _ => self.set_attrs(&path, attrs).await?,
                 }
-                self.set_attrs(&path, attrs).await?;
                 Ok(done(id))
             }
             b"limits@openssh.com" => Ok(limits(id)),
@@ -66,6 +68,7 @@ impl Engine {
                 _ => Err(Failure::because("only one's own folder is known here").into()),
             },
             b"copy-data" => self.copy_data(id, fields).await,
+            b"check-file-handle" | b"check-file" => self.check_in_turn(id, &mut whole).await,
             _ => Err(Failure::unsupported().into()),
         }
     }

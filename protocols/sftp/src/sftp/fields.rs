@@ -86,7 +86,6 @@ impl Packet {
     }
 
     /// Appends bytes as they are.
-    #[cfg(test)]
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
         self.0.extend_from_slice(bytes);
         self

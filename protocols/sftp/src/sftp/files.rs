@@ -15,7 +15,7 @@ use super::{
 };
 use lockgate_model::VPath;
 use lockgate_vfs::{Entry, Facts, Intent, OnAbort, VfsError};
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 /// Flags of OPEN.
 mod flag {
@@ -57,7 +57,7 @@ impl Engine {
         let attrs = Attrs::read(fields)?;
         let place = self.place()?;
         let open = if flags & flag::WRITE == 0 {
-            Open::Reader(self.vfs.open(&path).await?)
+            Open::Reader(Arc::new(self.vfs.open(&path).await?))
         } else {
             Open::Writer(self.open_writer(&path, flags, attrs).await?)
         };
@@ -136,7 +136,7 @@ impl Engine {
         let handle =
             number(fields.string()?).and_then(|number| self.handles.get(number)).ok_or_else(Failure::bad_handle)?;
         let metadata = match &handle.open {
-            Open::Reader(reader) => reader.metadata().clone(),
+            Open::Reader(reader) => reader.metadata_now()?,
             Open::Writer(Writer { upload: Some(upload), .. }) => upload.metadata(),
             Open::Writer(_) | Open::Folder(_) => self.vfs.stat(&handle.path).await?,
         };
@@ -146,7 +146,14 @@ impl Engine {
     pub(super) async fn fsetstat(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
         let number = number(fields.string()?).ok_or_else(Failure::bad_handle)?;
         let attrs = Attrs::read(fields)?;
-        let path = self.handles.get(number).ok_or_else(Failure::bad_handle)?.path.clone();
+        let handle = self.handles.get(number).ok_or_else(Failure::bad_handle)?;
+        let path = handle.path.clone();
+        // Facts are set by the name: whoever has it by now is not who the client means.
+        if let Open::Reader(reader) = &handle.open
+            && self.vfs.stat(&path).await?.unique != reader.metadata().unique
+        {
+            return Err(Failure::because("the file has another name by now: change it by that").into());
+        }
         let Some(writer) = self.handles.writer(number) else {
             self.set_attrs(&path, attrs).await?;
             return Ok(done(id));

@@ -8,7 +8,7 @@ use crate::work::{Job, Work};
 use lockgate_access::{Activity, Doing};
 use lockgate_model::VPath;
 use lockgate_vfs::{Entry, Facts, FileReader, Listing, Upload};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 /// Open handles of one connection at once.
 pub(crate) const MOST_HANDLES: usize = 256;
@@ -37,8 +37,8 @@ pub(crate) struct Folder {
 
 /// What a handle stands for.
 pub(crate) enum Open {
-    /// A file open for reading.
-    Reader(FileReader),
+    /// A file open for reading; shared with the sums that are taken of it.
+    Reader(Arc<FileReader>),
     /// A file open for writing.
     Writer(Writer),
     /// A folder.
@@ -94,6 +94,11 @@ impl Handles {
         let doing = self.activity.begin(verb, &path);
         self.open.insert(number, Handle { open, path, waiting: 0, doing, _job: place });
         number.to_be_bytes()
+    }
+
+    /// Something else begins on the channel, for the list of sessions.
+    pub(crate) fn begin(&self, verb: &'static str, path: &VPath) -> Doing {
+        self.activity.begin(verb, path)
     }
 
     /// What a handle stands for.

@@ -1,12 +1,13 @@
 //! The SFTP engine: version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions, one value for each channel.
 //!
 //! Requests are answered as they arrive, in the connection's own task; only reads and listings, whose answers are long, wait
-//! for the client's window. What would overtake such a waiting request on the same handle waits with it. Names are bytes
+//! for the client's window, and digests of files are taken beside it. What would overtake such a waiting request on the same handle waits with it. Names are bytes
 //! from end to end. Every number that a client sends is bounded before it sizes anything.
 //!
 //! Never: opens a host path, checks a right, knows who the user is beyond the name; all of that is behind [`Vfs`].
 
 mod attrs;
+mod check;
 mod extended;
 mod fields;
 mod files;
@@ -21,6 +22,7 @@ mod status;
 mod tests;
 
 use crate::work::Work;
+use check::Checks;
 use fields::{Fields, Malformed, Packet};
 use files::Writing;
 use flow::Flow;
@@ -34,6 +36,7 @@ use status::Failure;
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use check::Later;
 pub(crate) use handles::MOST_HANDLES;
 
 /// Where replies go: the channel.
@@ -43,6 +46,9 @@ pub(crate) trait Outlet: Send {
 
     /// Whether something is kept already.
     fn is_waiting(&self) -> bool;
+
+    /// The way for one packet that is not known yet.
+    fn later(&self) -> Later;
 }
 
 /// Why a channel cannot go on.
@@ -130,6 +136,7 @@ pub(crate) struct Engine {
     greeted: bool,
     ended: bool,
     handles: Handles,
+    checks: Checks,
     writing: Writing,
     flow: Flow,
     waiting: VecDeque<Waiting>,
@@ -153,6 +160,7 @@ impl Engine {
             user,
             work,
             stop,
+            checks: Checks::new(&cord),
             cord,
             splitter: Splitter::default(),
             greeted: false,
@@ -232,6 +240,9 @@ impl Engine {
                         Waiting::Request(Box::new(LaterRequest { id, handle, kind, body })),
                     );
                 }
+                if kind == kind::EXTENDED && check::is_check(fields) {
+                    return self.check(id, &mut fields, out).await;
+                }
                 let reply = self.reply(kind, id, fields).await?;
                 self.send_short(reply, out)
             }
@@ -282,10 +293,12 @@ impl Engine {
 
     /// The handle that this request is about, where something waits on it that must come first.
     fn must_wait(&self, kind: u8, mut fields: Fields<'_>) -> Result<Option<u32>, Malformed> {
-        if !matches!(kind, kind::CLOSE | kind::FSETSTAT) {
-            return Ok(None);
-        }
-        Ok(handles::number(fields.string()?).filter(|number| self.handles.is_waited_for(*number)))
+        let handle = match kind {
+            kind::CLOSE | kind::FSETSTAT => handles::number(fields.string()?),
+            kind::EXTENDED => check::handle_of(fields)?,
+            _ => None,
+        };
+        Ok(handle.filter(|number| self.handles.is_waited_for(*number)))
     }
 
     fn wait_for_window(

@@ -9,7 +9,7 @@ use super::{
     status::{Failure, done},
 };
 use lockgate_model::{PathError, VPath};
-use lockgate_vfs::{Facts, Intent, OnAbort, Overwrite};
+use lockgate_vfs::{Facts, Intent, Metadata, OnAbort, Overwrite, VfsError};
 
 /// A path as the client writes it: what is not absolute begins at the root, where every session begins.
 pub(super) fn read_path(fields: &mut Fields<'_>) -> Result<VPath, No> {
@@ -65,16 +65,39 @@ impl Engine {
         Ok(())
     }
 
+    /// Sets what a link has of its own: its times.
+    pub(super) async fn set_link_attrs(&self, path: &VPath, attrs: Attrs, link: &Metadata) -> Result<(), No> {
+        if attrs.owner.is_some_and(|owner| owner != (link.uid, link.gid)) {
+            return Err(no_owner().into());
+        }
+        if attrs.size.is_some() || attrs.mode.is_some() {
+            return Err(Failure::unsupported().into());
+        }
+        self.vfs.set_link_facts(path, attrs.facts()).await?;
+        Ok(())
+    }
+
     pub(super) async fn remove(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
         self.vfs.remove_file(&read_path(fields)?).await?;
         Ok(done(id))
     }
 
-    /// The mode that clients send along is theirs to set afterwards: most send 0777 and mean nothing by it.
+    /// The mode that clients send along only takes away: most send 0777 and mean nothing by it, but 0700 is meant.
     pub(super) async fn make_folder(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
         let path = read_path(fields)?;
-        Attrs::read(fields)?;
+        let attrs = Attrs::read(fields)?;
         self.vfs.make_folder(&path).await?;
+        if let Some(asked) = attrs.mode
+            && let Ok(made) = self.vfs.lstat(&path).await
+            && made.mode & 0o777 & !asked != 0
+        {
+            let facts = Facts { mode: Some(made.mode & (asked | !0o777)), ..Facts::default() };
+            match self.vfs.set_facts(&path, facts).await {
+                // Who may make folders and not change them gets what everybody gets.
+                Ok(()) | Err(VfsError::Forbidden { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(done(id))
     }
 
@@ -95,7 +118,10 @@ impl Engine {
     }
 
     pub(super) async fn read_link(&mut self, id: u32, fields: &mut Fields<'_>) -> Answer {
-        let target = self.vfs.read_link(&read_path(fields)?).await?;
+        let target = self.vfs.read_link(&read_path(fields)?).await.map_err(|error| match error {
+            VfsError::Unsupported(_) => Failure::because("this is no link"),
+            error => error.into(),
+        })?;
         Ok(Packet::answer(kind::NAME, id).u32(1).string(&target).string(&target).no_attrs().finish())
     }
 

@@ -3,7 +3,7 @@
 use super::passwords::within;
 use crate::{
     Evidence, Outcome, Session, SessionEnd,
-    testing::{House, PASSWORD, origin},
+    testing::{House, PASSWORD, account, origin},
 };
 use lockgate_model::{Conversation, Origin, Protocol, Secret};
 use std::time::Duration;
@@ -38,6 +38,20 @@ async fn requests_that_repeat_credentials_get_the_same_session() {
         assert_eq!(again.id(), session.id());
         assert_eq!(house.gate.sessions().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn requests_find_the_folder_that_took_the_place_of_one_that_was_removed() {
+    let house = House::new();
+    house.add(account("bob"));
+    let here = Origin { conversation: Conversation::SingleShot, ..origin(Protocol::Webdav, "192.0.2.1") };
+    let session = house.show(&here, "bob", PASSWORD).await.session();
+    std::fs::remove_dir_all(house.home.path().join("bob")).unwrap();
+    assert!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.is_none());
+    let again = house.show(&here, "bob", PASSWORD).await.session();
+    assert_ne!(again.id(), session.id());
+    assert!(!again.vfs().is_gone());
+    assert_eq!(house.gate.resume(&here, "bob", &shown(PASSWORD)).await.unwrap().id(), again.id());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 //! (measured: uploads over SFTP need twice the CPU with one hop a message). A read that would wait for the disk is noticed
 //! (`RWF_NOWAIT`) and handed to a blocking thread, and so is everything on stores that are not disks.
 
-use super::{blocking, errno::broken, root::Pace};
+use super::{blocking, errno::broken, root::Pace, stat};
 use crate::{Action, Metadata, OpenFile, VfsError};
 use rustix::{
     fs::{self, Advice},
@@ -40,6 +40,11 @@ pub(super) struct LocalFile {
 impl OpenFile for LocalFile {
     fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    fn metadata_now(&self) -> Result<Metadata, VfsError> {
+        let facts = stat::of(&*self.file).map_err(|errno| broken(errno, Action::List))?;
+        stat::metadata(&facts).ok_or(VfsError::Interrupted)
     }
 
     async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, VfsError> {

@@ -110,6 +110,10 @@ impl Backend for Local {
         Capabilities { links: true, properties: true, patch: true, rename: true }
     }
 
+    fn is_gone(&self) -> bool {
+        self.root.is_gone()
+    }
+
     fn resolve(&self, path: &VPath, last: LastLink) -> Result<VPath, VfsError> {
         self.root.resolve(path, last)
     }
@@ -177,6 +181,10 @@ impl Backend for Local {
 
     async fn set_facts(&self, path: &VPath, facts: Facts) -> Result<(), VfsError> {
         self.set_facts_now(path, facts)
+    }
+
+    async fn set_link_facts(&self, path: &VPath, facts: Facts) -> Result<(), VfsError> {
+        self.set_link_facts_now(path, facts)
     }
 
     async fn read_link(&self, path: &VPath) -> Result<Vec<u8>, VfsError> {

@@ -146,6 +146,15 @@ impl Local {
         }
     }
 
+    pub(super) fn set_link_facts_now(&self, path: &VPath, facts: Facts) -> Result<(), VfsError> {
+        let (folder, name) = self.root.folder_of(path, OFlags::PATH, Action::SetFacts)?;
+        let said = |errno| refused(errno, Action::SetFacts, path);
+        match stat::kind(&stat::at(&folder, name).map_err(said)?) {
+            Some(Kind::Link) => stat::apply_to_link(&folder, name, facts).map_err(said),
+            _ => Err(VfsError::NotFound(path.clone())),
+        }
+    }
+
     pub(super) fn read_link_now(&self, path: &VPath) -> Result<Vec<u8>, VfsError> {
         let said = |errno| refused(errno, Action::Link, path);
         let fd = self.root.reach(path, OFlags::PATH | OFlags::NOFOLLOW).map_err(said)?;

@@ -48,6 +48,7 @@ pub(super) enum Pace {
 pub(super) struct Root {
     fd: OwnedFd,
     id: FileId,
+    counts_links: bool,
     identity: Vec<u8>,
     pace: Pace,
     whole_paths: bool,
@@ -57,7 +58,7 @@ impl Root {
     /// Opens a folder of the host as a root. Blocking.
     pub(super) fn open(source: &Path) -> io::Result<Self> {
         let fd = fs::openat(CWD, source, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let id = stat::id(&stat::of(&fd)?);
+        let facts = stat::of(&fd)?;
         // Of the folder that is open now, whatever happens to the name later; `canonicalize` where /proc is missing.
         let host = source.canonicalize()?;
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -69,13 +70,22 @@ impl Root {
         if host.as_os_str().as_bytes() != b"/" {
             identity.extend_from_slice(host.as_os_str().as_bytes());
         }
-        Ok(Self { pace: pace(&fd), fd, id, identity, whole_paths })
+        let (id, counts_links) = (stat::id(&facts), facts.stx_nlink > 0);
+        Ok(Self { pace: pace(&fd), fd, id, counts_links, identity, whole_paths })
     }
 
     /// Whether `source` still names the folder that is open, and that is still linked anywhere.
     pub(super) fn is_current(&self, source: &Path) -> bool {
         let same = stat::of_path(source).is_ok_and(|now| stat::id(&now) == self.id);
-        same && stat::of(&self.fd).is_ok_and(|own| own.stx_nlink > 0)
+        same && !self.is_gone()
+    }
+
+    /// Whether the folder that is open was removed. A file system that never counts links says nothing by it.
+    pub(super) fn is_gone(&self) -> bool {
+        match stat::of(&self.fd) {
+            Ok(own) => self.counts_links && own.stx_nlink == 0,
+            Err(errno) => matches!(errno, Errno::STALE | Errno::NOENT),
+        }
     }
 
     pub(super) fn id(&self) -> FileId {

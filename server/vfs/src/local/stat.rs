@@ -97,14 +97,30 @@ pub(super) fn apply(fd: &OwnedFd, facts: Facts) -> Result<(), Errno> {
             done => done?,
         }
     }
-    if facts.modified.is_some() || facts.accessed.is_some() {
-        let times = Timestamps { last_access: timespec(facts.accessed), last_modification: timespec(facts.modified) };
+    if let Some(times) = times(facts) {
         match fs::futimens(fd, &times) {
             Err(Errno::BADF) => fs::utimensat(fd, "", &times, AtFlags::EMPTY_PATH)?,
             done => done?,
         }
     }
     Ok(())
+}
+
+/// Sets the times of a link itself; it has no mode of its own.
+pub(super) fn apply_to_link(folder: &OwnedFd, name: &[u8], facts: Facts) -> Result<(), Errno> {
+    if facts.mode.is_some() {
+        return Err(Errno::OPNOTSUPP);
+    }
+    match times(facts) {
+        Some(times) => fs::utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+        None => Ok(()),
+    }
+}
+
+/// The times among the facts; `None` where there are none to be set.
+fn times(facts: Facts) -> Option<Timestamps> {
+    let any = facts.modified.is_some() || facts.accessed.is_some();
+    any.then(|| Timestamps { last_access: timespec(facts.accessed), last_modification: timespec(facts.modified) })
 }
 
 fn timespec(time: Option<SystemTime>) -> Timespec {

@@ -114,6 +114,26 @@ async fn what_is_kept_is_cut_and_on_the_disk_with_its_name_before_anybody_is_tol
 }
 
 #[tokio::test]
+async fn of_bytes_whose_sync_failed_nothing_is_kept_but_what_was_synced_before() {
+    let house = House::new();
+    let store = MemoryStore::default();
+    let alice = house.storage.open_on(house.tree("alice"), vec![Arc::new(store.clone())], "s".into()).await.unwrap();
+    let named = alice.begin_upload("/named", CREATE, b"123").await;
+    let mut ticketed = alice.create_ticketed(&path("/f"), "url-1", OnAbort::Discard).await.unwrap();
+    ticketed.write_at(0, b"123").await.unwrap();
+    ticketed.keep().await.unwrap();
+    let mut ticketed = alice.resume_ticketed(&path("/f"), "url-1").await.unwrap();
+    ticketed.write_at(3, b"456").await.unwrap();
+    store.fail(true);
+    for ended in [named.commit().await.map(|_| ()), ticketed.keep().await.map(|_| ())] {
+        assert!(matches!(ended, Err(VfsError::Backend { .. })));
+    }
+    store.fail(false);
+    assert!(matches!(alice.size("/named").await, Err(VfsError::NotFound(_))));
+    assert_eq!(alice.ticketed(&path("/f"), "url-1").await.unwrap().unwrap().size, 3);
+}
+
+#[tokio::test]
 async fn large_files_and_cold_ones_come_and_go_byte_for_byte() {
     let house = House::new();
     let whole = LocalRoot::open(&house.root(), false).unwrap();

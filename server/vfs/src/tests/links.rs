@@ -58,6 +58,21 @@ async fn links_are_listed_as_links() {
 }
 
 #[tokio::test]
+async fn a_link_has_times_of_its_own_and_no_mode() {
+    let house = House::new();
+    let alice = house.alice().await;
+    house.put("f", b"x");
+    symlink("f", house.on_disk("link")).unwrap();
+    let before = alice.stat(&path("/f")).await.unwrap();
+    alice.set_link_facts(&path("/link"), at(1_234_567)).await.unwrap();
+    assert_eq!(alice.lstat(&path("/link")).await.unwrap().modified, at(1_234_567).modified.unwrap());
+    assert_eq!(alice.stat(&path("/f")).await.unwrap(), before);
+    let mode = crate::Facts { mode: Some(0o600), ..at(1) };
+    assert!(matches!(alice.set_link_facts(&path("/link"), mode).await, Err(VfsError::Unsupported(_))));
+    assert!(matches!(alice.set_link_facts(&path("/f"), at(1)).await, Err(VfsError::NotFound(_))), "no link");
+}
+
+#[tokio::test]
 async fn an_upload_through_a_link_replaces_the_file_and_keeps_the_link() {
     let house = House::new();
     let alice = house.alice().await;

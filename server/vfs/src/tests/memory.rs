@@ -22,6 +22,15 @@ struct Disk {
     last: u64,
     /// What was done to put partials on the disk, in order.
     done: Vec<&'static str>,
+    /// Whether syncs fail.
+    failing: bool,
+}
+
+impl Disk {
+    fn sync(&self) -> Result<(), VfsError> {
+        let source = || std::io::ErrorKind::Other.into();
+        if self.failing { Err(VfsError::Backend { action: Action::Write, source: source() }) } else { Ok(()) }
+    }
 }
 
 #[derive(Clone)]
@@ -104,6 +113,11 @@ impl MemoryStore {
         self.0.lock().unwrap()
     }
 
+    /// Lets syncs fail from now on, or succeed.
+    pub(super) fn fail(&self, failing: bool) {
+        self.disk().failing = failing;
+    }
+
     pub(super) fn done(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.disk().done)
     }
@@ -158,12 +172,13 @@ impl StagedFile for Staged {
     }
 
     async fn sync(&mut self) -> Result<(), VfsError> {
-        self.store.disk().done.push("sync");
-        Ok(())
+        let mut disk = self.store.disk();
+        disk.done.push("sync");
+        disk.sync()
     }
 
     async fn settle(&mut self) -> Result<(), VfsError> {
-        Ok(())
+        self.store.disk().sync()
     }
 
     async fn publish(mut self: Box<Self>, overwrite: Overwrite) -> Result<Published, VfsError> {

@@ -118,6 +118,30 @@ async fn times_and_modes_are_set_without_set_id_bits() {
 }
 
 #[tokio::test]
+async fn an_open_file_tells_its_facts_of_now_whatever_became_of_its_name() {
+    let house = House::new();
+    let alice = house.alice().await;
+    house.put("f", b"123");
+    let reader = alice.open(&path("/f")).await.unwrap();
+    std::fs::write(house.on_disk("f"), b"123456").unwrap();
+    alice.set_facts(&path("/f"), at(1_234_567)).await.unwrap();
+    alice.remove_file(&path("/f")).await.unwrap();
+    let now = reader.metadata_now().unwrap();
+    assert_eq!((reader.metadata().size, now.size, now.modified), (3, 6, at(1_234_567).modified.unwrap()));
+}
+
+#[tokio::test]
+async fn a_tree_whose_root_was_removed_is_gone_for_good() {
+    let house = House::new();
+    let alice = house.alice().await;
+    assert!(!alice.is_gone());
+    std::fs::remove_dir_all(house.root()).unwrap();
+    assert!(alice.is_gone());
+    std::fs::create_dir_all(house.root()).unwrap();
+    assert!(alice.is_gone() && !house.session("alice", "another").await.is_gone());
+}
+
+#[tokio::test]
 async fn properties_stay_with_the_file_through_rename_copy_and_upload() {
     let house = House::new();
     let alice = house.alice().await;

@@ -2,7 +2,7 @@
 
 use crate::{
     sftp::{
-        Engine, Fault, Outlet,
+        Engine, Fault, Later, Outlet,
         attrs::Attrs,
         fields::{Fields, Packet},
         kind,
@@ -15,6 +15,7 @@ use lockgate_access::Activity;
 use lockgate_model::Permissions;
 use lockgate_net::StopSource;
 use std::path::PathBuf;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
 pub(super) const READ: u32 = 1;
@@ -106,6 +107,7 @@ pub(super) struct Pipe {
     pub(super) window: usize,
     waiting: Vec<u8>,
     arrived: Vec<u8>,
+    late: (UnboundedSender<Vec<u8>>, UnboundedReceiver<Vec<u8>>),
 }
 
 impl Outlet for Pipe {
@@ -117,6 +119,15 @@ impl Outlet for Pipe {
 
     fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    fn later(&self) -> Later {
+        let late = self.late.0.clone();
+        Box::new(move |packet| {
+            Box::pin(async move {
+                let _ = late.send(packet);
+            })
+        })
     }
 }
 
@@ -158,7 +169,7 @@ impl Client {
         let activity = Activity::default();
         let engine =
             Engine::new(vfs, alice(), activity.clone(), work.clone(), stop.listener(), CancellationToken::new());
-        let pipe = Pipe { window, waiting: Vec::new(), arrived: Vec::new() };
+        let pipe = Pipe { window, waiting: Vec::new(), arrived: Vec::new(), late: unbounded_channel() };
         Self { engine, pipe, stop, work, activity, folder, next: 0 }
     }
 
@@ -237,6 +248,22 @@ impl Client {
     /// Sends one request; its reply.
     pub(super) async fn ask(&mut self, request: Packet) -> Reply {
         self.raw_ask(&request.finish()).await
+    }
+
+    /// Sends one request whose reply may come later; the reply.
+    pub(super) async fn wait_for(&mut self, request: Packet) -> Reply {
+        let mut arrived = self.raw(&request.finish()).await.unwrap();
+        if arrived.is_empty() {
+            arrived = self.late().await;
+        }
+        let (id, reply) = Reply::parse(&arrived);
+        assert_eq!(id, self.next);
+        reply
+    }
+
+    /// The next packet that comes later.
+    pub(super) async fn late(&mut self) -> Vec<u8> {
+        self.pipe.late.1.recv().await.unwrap()
     }
 
     async fn raw_ask(&mut self, request: &[u8]) -> Reply {

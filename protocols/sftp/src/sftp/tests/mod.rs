@@ -1,5 +1,6 @@
 //! The engine over a real store: what a client gets for what it sends.
 
+mod checks;
 mod client;
 mod pressure;
 mod requests;

@@ -72,7 +72,24 @@ async fn links_are_made_in_openssh_order_and_read() {
     let request = client.extension(b"lsetstat@openssh.com").string(b"/h");
     assert!(client.ask(times.write(request)).await.is_ok());
     let request = client.extension(b"lsetstat@openssh.com").string(b"/l");
-    assert_eq!(client.ask(times.write(request)).await.code(), 8);
+    assert!(client.ask(times.write(request)).await.is_ok());
+    assert_eq!(client.about(kind::LSTAT, b"/l").await.attrs().times, Some((1, 2)));
+    let mode = Attrs { mode: Some(0o600), ..times };
+    let request = client.extension(b"lsetstat@openssh.com").string(b"/l");
+    assert_eq!(client.ask(mode.write(request)).await.code(), 8, "a link has no mode of its own");
+    assert_eq!(client.about(kind::READLINK, b"/a").await.code(), 4, "no link");
+}
+
+#[tokio::test]
+async fn the_mode_of_a_new_folder_takes_away_and_adds_nothing() {
+    let mut client = Client::new().await;
+    let mut made = async |name: &[u8], mode| {
+        assert!(client.set(kind::MKDIR, name, Attrs { mode, ..Attrs::default() }).await.is_ok());
+        client.about(kind::STAT, name).await.attrs().mode.unwrap() & 0o7777
+    };
+    let usual = made(b"/usual", None).await;
+    assert_eq!(made(b"/all", Some(0o7777)).await, usual);
+    assert_eq!(made(b"/own", Some(0o700)).await, 0o700);
 }
 
 #[tokio::test]

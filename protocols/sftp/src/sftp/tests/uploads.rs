@@ -170,6 +170,24 @@ async fn truncation_by_name_and_by_handle() {
 }
 
 #[tokio::test]
+async fn a_handle_for_reading_tells_of_its_file_and_never_changes_another() {
+    let mut client = Client::new().await;
+    client.put("/a", b"123").await;
+    let handle = client.open("/a", READ).await.handle();
+    std::fs::write(client.on_disk("a"), b"123456").unwrap();
+    assert_eq!(client.about(kind::FSTAT, &handle).await.attrs().size, Some(6));
+    let mode = Attrs { mode: Some(0o600), ..Attrs::default() };
+    assert!(client.set(kind::FSETSTAT, &handle, mode).await.is_ok());
+    assert!(client.pair(kind::RENAME, b"/a", b"/b").await.is_ok());
+    assert_eq!(client.set(kind::FSETSTAT, &handle, mode).await.code(), 2);
+    client.put("/a", b"another").await;
+    let before = client.about(kind::STAT, b"/a").await.attrs();
+    assert_eq!(client.set(kind::FSETSTAT, &handle, mode).await.code(), 4);
+    assert_eq!(client.about(kind::STAT, b"/a").await.attrs(), before);
+    assert_eq!(client.about(kind::FSTAT, &handle).await.attrs().size, Some(6), "under its new name");
+}
+
+#[tokio::test]
 async fn an_open_upload_answers_stat_in_its_own_session() {
     let mut client = Client::new().await;
     let handle = client.open("/a", PUT | CREATE | EXCLUSIVE).await.handle();
