@@ -53,8 +53,9 @@ fuzz: need-cargo
 differential: need-cargo setup
 	tests/differential
 
+# An hour; one row alone: make bench BENCH="--only sftp-get-gcm". The rows: tests/bench/run --list
 bench: build setup
-	tests/bench/run
+	tests/bench/run $(BENCH)
 
 fmt:
 	$(CARGO) fmt --all
