@@ -242,8 +242,10 @@ fn note_end(error: Option<russh::Error>) {
     }
 }
 
-/// More than OpenSSH's own 2 MiB makes its client slower at uploads, not faster.
-const WINDOW: u32 = 2 << 20;
+/// What a client may send ahead. russh opens it again once half of it is used, so that an upload moves half of it in a round trip:
+/// as much as OpenSSH's server lets its own clients have. Over a line of 100 ms twice as fast as with 2 MiB, and on a short one no
+/// slower; from 16 MiB on OpenSSH's client spends its time copying what waits.
+const WINDOW: u32 = 4 << 20;
 /// The longest channel packet that clients may send.
 const PACKET: u32 = 32 << 10;
 /// Refused messages of the login, the probing `none` and unknown keys included, before the connection is closed. Wrong
