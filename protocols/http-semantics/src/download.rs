@@ -430,8 +430,8 @@ mod tests {
         let whole = asked(&house, Method::GET, &[]).await.unwrap();
         assert_eq!(http_body::Body::size_hint(whole.body()).exact(), Some(all.len() as u64));
         assert!(bytes_of(whole).await == all);
-        let part = asked(&house, Method::GET, &[(header::RANGE, "bytes=100-2000000")]).await.unwrap();
-        assert!(bytes_of(part).await == all[100..=2_000_000]);
+        let part = asked(&house, Method::GET, &[(header::RANGE, "bytes=100-1200000")]).await.unwrap();
+        assert!(bytes_of(part).await == all[100..=1_200_000]);
     }
 
     #[tokio::test]
