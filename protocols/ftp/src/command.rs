@@ -379,7 +379,11 @@ fn inside(verb: &str, argument: &[u8]) -> Result<Inside, Reply> {
         "PORT" => Inside::Port(active_address(argument)?),
         "EPRT" => Inside::Port(extended_address(argument)?),
         "ABOR" => Inside::Abor,
-        "STAT" => Inside::Stat(arguments::without_switches(argument)),
+        // Clients that list over the control connection say `STAT -l`, and mean the folder that they are in.
+        "STAT" if argument.starts_with(b"-") => {
+            Inside::Stat(arguments::without_switches(argument).or_else(|| Some(b".".to_vec())))
+        }
+        "STAT" => Inside::Stat(maybe()),
         "HASH" => Inside::Hash(name()?),
         "RANG" => range(argument).map(|(from, to)| Inside::Rang(from, to))?,
         "AVBL" => Inside::Avbl(maybe()),

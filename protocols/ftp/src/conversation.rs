@@ -172,6 +172,9 @@ impl Talk {
             let line = self.next_line(ends).await?;
             match parse(&line) {
                 Err(fault) => {
+                    if let Stage::Guest(room) = &mut self.stage {
+                        room.misunderstood(&line);
+                    }
                     let reply = self.misunderstood(fault)?;
                     self.say(ends, &reply).await?;
                 }

@@ -115,6 +115,16 @@ impl Room {
         self.digest
     }
 
+    /// A line that is no command has come. What `RNFR` began is over, as behind any other (RFC 959 section 4.1.3); so is an
+    /// offset, where a transfer was meant or another offset: the next upload would be written into the middle of a file.
+    pub(crate) fn misunderstood(&mut self, line: &[u8]) {
+        self.renamed = None;
+        let verb = line.get(..4).unwrap_or_default();
+        if [&b"RETR"[..], b"STOR", b"APPE", b"REST"].iter().any(|meant| verb.eq_ignore_ascii_case(meant)) {
+            self.restart = 0;
+        }
+    }
+
     /// Obeys a command.
     pub(crate) async fn obey(&mut self, command: Inside, protection: Protection) -> Next {
         self.guest.activity.touch();
@@ -315,7 +325,10 @@ impl Room {
     /// Commands that set what later ones look at.
     fn set(&mut self, command: Inside) -> Result<Reply, Reply> {
         match command {
-            Inside::Rest(at) if at > 0 && self.representation == Representation::Ascii => Err(say::REST_NEEDS_IMAGE),
+            Inside::Rest(at) if at > 0 && self.representation == Representation::Ascii => {
+                self.restart = 0;
+                Err(say::REST_NEEDS_IMAGE)
+            }
             Inside::Rest(at) => {
                 self.restart = at;
                 Ok(Reply::new(350, format!("The next transfer begins at {at}")))

@@ -26,6 +26,13 @@ fn verbs_are_read_in_any_case_and_names_keep_their_blanks() {
 }
 
 #[test]
+fn stat_with_switches_alone_lists_the_folder_and_without_any_tells_of_the_session() {
+    assert!(matches!(inside_of("STAT"), Inside::Stat(None)));
+    assert!(matches!(inside_of("STAT -l"), Inside::Stat(Some(name)) if name == b"."));
+    assert!(matches!(inside_of("STAT -la a b"), Inside::Stat(Some(name)) if name == b"a b"));
+}
+
+#[test]
 fn a_password_is_taken_exactly_as_typed() {
     let Ok(Command::Open(Open::Pass(password))) = parse(b"PASS  a b :c ") else { panic!("no PASS") };
     assert!(password.matches(b" a b :c "));

@@ -194,6 +194,20 @@ async fn an_offset_into_bytes_is_none_into_text() {
 }
 
 #[tokio::test]
+async fn an_offset_is_gone_behind_a_transfer_or_an_offset_that_was_refused() {
+    let house = House::new().await;
+    let mut client = house.user().await;
+    for refused in ["RETR", "STOR", "APPE", "REST", "REST -1"] {
+        house.put("f", b"0123456789");
+        client.expect(&[("REST 2", 350), (refused, 501)]).await;
+        assert!(client.put("STOR f", b"new").await.starts_with("226"), "{refused}");
+        assert_eq!(house.bytes("f").unwrap(), b"new", "{refused}");
+    }
+    client.expect(&[("REST 2", 350), ("SIZE", 501)]).await;
+    assert_eq!(client.get("RETR f").await.0, b"w");
+}
+
+#[tokio::test]
 async fn line_ends_are_right_wherever_the_pieces_end_with_and_without_tls() {
     let house = House::new().await;
     // Lines of odd lengths, so that every border of a piece falls into the middle of an end somewhere.

@@ -44,6 +44,9 @@ async fn a_rename_is_two_commands_in_a_row() {
     client
         .expect(&[("RNTO b", 503), ("RNFR a", 350), ("PWD", 257), ("RNTO b", 503), ("RNFR nope", 550), ("RNTO b", 503)])
         .await;
+    for (refused, code) in [("RNFR", 501), ("DELE", 501), ("TYPE X", 504), ("XYZZY", 500)] {
+        client.expect(&[("RNFR a", 350), (refused, code), ("RNTO b", 503)]).await;
+    }
     assert!(house.bytes("a").is_some());
 }
 

@@ -14,11 +14,12 @@ use tokio::{
     time::timeout,
 };
 
-/// How long a reply or the end of a data connection is waited for: a server that says nothing said that.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a reply or the end of a data connection is waited for; what takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server to talk to.
 pub(super) struct Place {
+    pub(super) name: &'static str,
     pub(super) at: SocketAddr,
     pub(super) root: PathBuf,
     /// Who files belong to, where the server is not who runs the tests.
@@ -128,6 +129,7 @@ impl<'a> Side<'a> {
     /// Leaves, connects, and logs in.
     pub(super) async fn again(&mut self, logs_in: bool) {
         self.place.let_write(false);
+        let _told = OnPanic(self.place);
         let mut client = Client::over(Box::new(TcpStream::connect(self.place.at).await.unwrap()));
         client.must(220).await;
         if logs_in {
@@ -278,4 +280,15 @@ async fn carry(link: Link, bytes: Option<Vec<u8>>) -> Option<Vec<u8>> {
     let mut came = Vec::new();
     stream.read_to_end(&mut came).await.ok()?;
     Some(came)
+}
+
+/// Says which of the two it was that nobody could log in to.
+struct OnPanic<'a>(&'a Place);
+
+impl Drop for OnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the login at {} did not come about", self.0.name);
+        }
+    }
 }
