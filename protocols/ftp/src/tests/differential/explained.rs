@@ -399,8 +399,10 @@ const BEGINNING: &str = "\
 Made from the table in `protocols/ftp/src/tests/differential/explained.rs`: do not edit it here. `make differential` holds ten
 thousand sessions, made by chance from a number, with this server and with two others that are trusted, and compares the
 codes of replies, paths and sizes in them, listings (names, kinds, sizes), downloaded bytes, and the files afterwards. What
-differs and is not in a table fails. Sessions 0 to 9,999 need each line that is not marked as rare; the rare ones come from those from
-1,000,000 on (`make differential FIRST=1000000`).
+differs and is not in a table fails, and so does a reply of this server that does not come.
+
+Sessions 0 to 9,999 pass with both (`make differential`), and need each line that is not marked as rare; so do sessions 1,000,000
+to 1,009,999 (`make differential FIRST=1000000`), which brought the rare ones. The first hundred are part of every test run.
 
 `*` in a line is anything, `\\*` a star. `(TYPE A)` means that text was asked for before, `(REST)` that an offset was said right
 before, `(REST BEFORE)` that one was said before another command, `(NO DATA)` that no data connection was made; a line without
