@@ -401,8 +401,8 @@ thousand sessions, made by chance from a number, with this server and with two o
 codes of replies, paths and sizes in them, listings (names, kinds, sizes), downloaded bytes, and the files afterwards. What
 differs and is not in a table fails, and so does a reply of this server that does not come.
 
-Sessions 0 to 9,999 pass with both (`make differential`), and need each line that is not marked as rare; so do sessions 1,000,000
-to 1,009,999 (`make differential FIRST=1000000`), which brought the rare ones. The first hundred are part of every test run.
+Sessions 0 to 9,999 pass with both (`make differential`), and need each line that is not marked as rare. The rare ones come from
+sessions 1,000,000 to 1,009,999 (`make differential FIRST=1000000`). The first hundred are part of every test run.
 
 `*` in a line is anything, `\\*` a star. `(TYPE A)` means that text was asked for before, `(REST)` that an offset was said right
 before, `(REST BEFORE)` that one was said before another command, `(NO DATA)` that no data connection was made; a line without
