@@ -47,6 +47,22 @@ pub enum Digest {
     Sha512,
 }
 
+impl Digest {
+    /// Bytes of the digest.
+    #[must_use]
+    pub const fn length(self) -> usize {
+        match self {
+            Self::Crc32 => 4,
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha224 => 28,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
 /// A digest of the bytes so far.
 pub struct Sum(State);
 

@@ -259,9 +259,7 @@ impl Upload {
     /// [`VfsError::Backend`].
     pub async fn sync(&mut self) -> Result<(), VfsError> {
         let body = self.body.as_mut().ok_or(VfsError::Interrupted)?;
-        let synced = body.staged.sync().await;
-        body.unsynced |= synced.is_err();
-        synced.map_err(|error| body.broke(error))
+        body.staged.sync().await.map_err(|error| body.broke_at_sync(error))
     }
 
     /// Says whether an upload of `total` bytes has room, by quota and disk, so that a client that announces its length can be
@@ -381,9 +379,7 @@ impl Upload {
         body.vfs.lives()?;
         body.allowed().await?;
         body.staged.set_facts(self.open.facts());
-        let settled = body.staged.settle().await;
-        body.unsynced |= settled.is_err();
-        settled.map_err(|error| body.broke(error))?;
+        body.staged.settle().await.map_err(|error| body.broke_at_sync(error))?;
         // The sync may have taken seconds, in which somebody took a lock, or the session ended.
         body.vfs.lives()?;
         body.allowed().await?;
@@ -467,6 +463,12 @@ impl Body {
     fn broke(&mut self, error: VfsError) -> VfsError {
         self.no_room |= matches!(error, VfsError::NoSpace);
         self.place.said(error)
+    }
+
+    /// The same of a sync that failed.
+    fn broke_at_sync(&mut self, error: VfsError) -> VfsError {
+        self.unsynced = true;
+        self.broke(error)
     }
 
     /// Gives back what a change in place was charged for up to `end` and did not take, or what it took away.

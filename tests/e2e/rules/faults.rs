@@ -90,6 +90,7 @@ const FAULTS: [Fault; 7] = [
     Fault {
         name: "thin",
         made_by: THIN,
+        // The filling fails by intent: it goes on until there is no room.
         begins: r#"sync -f "$1" 2>/dev/null; cat /dev/zero >"$2/filler" 2>/dev/null || true"#,
         ends: r#"rm "$2/filler""#,
         breaks: "",

@@ -10,12 +10,12 @@ pub(super) const ALGORITHMS: &str = "sha1,sha256";
 /// Reads the header's value; `None` where it has another form, or an algorithm that is not offered.
 pub(super) fn read(value: &str) -> Option<Check> {
     let (name, sum) = value.split_once(' ')?;
-    let (digest, length) = match name {
-        "sha1" => (Digest::Sha1, 20),
-        "sha256" => (Digest::Sha256, 32),
+    let digest = match name {
+        "sha1" => Digest::Sha1,
+        "sha256" => Digest::Sha256,
         _ => return None,
     };
-    let expected = STANDARD.decode(sum).ok().filter(|sum| sum.len() == length)?;
+    let expected = STANDARD.decode(sum).ok().filter(|sum| sum.len() == digest.length())?;
     Some(Check::new([(digest, expected)]))
 }
 

@@ -23,14 +23,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// The digests by their names in the draft.
-const NAMES: [(&[u8], Digest, usize); 7] = [
-    (b"sha256", Digest::Sha256, 32),
-    (b"sha512", Digest::Sha512, 64),
-    (b"sha384", Digest::Sha384, 48),
-    (b"sha224", Digest::Sha224, 28),
-    (b"sha1", Digest::Sha1, 20),
-    (b"md5", Digest::Md5, 16),
-    (b"crc32", Digest::Crc32, 4),
+const NAMES: [(&[u8], Digest); 7] = [
+    (b"sha256", Digest::Sha256),
+    (b"sha512", Digest::Sha512),
+    (b"sha384", Digest::Sha384),
+    (b"sha224", Digest::Sha224),
+    (b"sha1", Digest::Sha1),
+    (b"md5", Digest::Md5),
+    (b"crc32", Digest::Crc32),
 ];
 /// The smallest block with a sum of its own: the draft's number.
 const SMALLEST_BLOCK: u32 = 256;
@@ -91,7 +91,6 @@ impl By {
 struct Order {
     name: &'static [u8],
     digest: Digest,
-    length_of_sum: usize,
     from: u64,
     /// 0: to the end.
     length: u64,
@@ -114,12 +113,11 @@ impl Order {
         let wishes = fields.string()?;
         let (from, length, block) = (fields.u64()?, fields.u64()?, fields.u32()?);
         let known = wishes.split(|byte| *byte == b',').find_map(|wish| NAMES.iter().find(|known| known.0 == wish));
-        let (name, digest, length_of_sum) =
-            *known.ok_or_else(|| Failure::because("none of these digests is known: try sha256"))?;
+        let (name, digest) = *known.ok_or_else(|| Failure::because("none of these digests is known: try sha256"))?;
         if block != 0 && block < SMALLEST_BLOCK {
             return Err(Failure::because("a block has 256 bytes or more, or 0 for all in one").into());
         }
-        Ok(Self { name, digest, length_of_sum, from, length, block })
+        Ok(Self { name, digest, from, length, block })
     }
 
     fn plan(&self, size: u64) -> Result<Plan, Failure> {
@@ -140,7 +138,7 @@ impl Order {
 
     /// Bytes of the reply, roughly: for what is still to be sent.
     fn reply_length(&self, plan: Plan) -> usize {
-        64 + self.length_of_sum.saturating_mul(usize::try_from(plan.count).unwrap_or(usize::MAX))
+        64 + self.digest.length().saturating_mul(usize::try_from(plan.count).unwrap_or(usize::MAX))
     }
 
     /// The reply, once the bytes are summed.
@@ -323,8 +321,8 @@ mod tests {
 
     #[test]
     fn the_length_of_each_sum_is_what_the_room_for_the_reply_is_counted_by() {
-        for (name, digest, length) in NAMES {
-            assert_eq!(Sum::new(digest).finish().len(), length, "{}", String::from_utf8_lossy(name));
+        for (name, digest) in NAMES {
+            assert_eq!(Sum::new(digest).finish().len(), digest.length(), "{}", String::from_utf8_lossy(name));
         }
     }
 

@@ -1,8 +1,8 @@
 //! The SFTP engine: version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions, one value for each channel.
 //!
 //! Requests are answered as they arrive, in the connection's own task; only reads and listings, whose answers are long, wait
-//! for the client's window, and digests of files are taken beside it. What would overtake such a waiting request on the same handle waits with it. Names are bytes
-//! from end to end. Every number that a client sends is bounded before it sizes anything.
+//! for the client's window, and digests of files are taken beside it. What would overtake such a waiting request on the same
+//! handle waits with it. Names are bytes from end to end. Every number that a client sends is bounded before it sizes anything.
 //!
 //! Never: opens a host path, checks a right, knows who the user is beyond the name; all of that is behind [`Vfs`].
 
